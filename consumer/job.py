@@ -1,0 +1,104 @@
+"""A job as the worker sees it, and the outcomes an attempt can have. Plain values; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JobId = NewType("JobId", str)
+Attempt = NewType("Attempt", int)
+JsonObject = dict[str, Any]
+
+JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+class Phase(StrEnum):
+    """The values of `current_phase` (contract §1)."""
+
+    ANALYZE = "analyze"
+    NODE_SELECTION = "node_selection"
+    GENERATE = "workflow_generation"
+    CONFIGURE = "node_configuration"
+    VALIDATE = "validation"
+
+
+class Checkpoint(BaseModel):
+    """A finished phase: its value, and a hash of everything the value depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    input_hash: str
+    value: JsonObject
+    figures: JsonObject = Field(default_factory=dict)
+
+
+class Job(BaseModel):
+    """One claimed row of `workflow_generation_jobs`: what the worker needs of it, checked."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: JobId
+    attempt: Attempt
+    prompt: str
+    mode: Literal["create", "edit"] = "create"
+    user_id: str | None = None
+    current_workflow: JsonObject | None = None
+    execution_history: list[JsonObject] | None = None
+    config: JsonObject | None = None
+    retry_count: int = 0
+    max_retries: int = 3
+    checkpoint: dict[str, Checkpoint | None] | None = None
+    observability: JsonObject | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    # The database's clock at the claim.
+    updated_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The workflow is valid and stored."""
+
+    workflow: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """This attempt failed; another may start after `delay` seconds. Burns one retry."""
+
+    delay: float
+    code: str
+    message: str
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job is over, without a workflow."""
+
+    code: str
+    message: str
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Handed back untouched (a stop, or a model server that is not ready). Burns no retry."""
+
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The user asked to stop, and it stopped."""
+
+
+Outcome = Completed | Retry | Failed | Released | Cancelled
