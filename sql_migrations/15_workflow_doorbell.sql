@@ -1,0 +1,71 @@
+-- What happens at an insert: the job gets its place in the queue, and the doorbell rings.
+-- Both run as the owner, because a user sees only own rows.
+
+create function workflow_private.fair_rank(p_user uuid) returns bigint
+language sql volatile security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
+  -- not before everybody's first, and behind this user's own last
+  select greatest(
+    coalesce((select j.fair_rank from public.workflow_generation_jobs j where j.status = 'pending'
+              order by j.fair_rank limit 1), 0),
+    coalesce(case when p_user is null
+      then (select j.fair_rank + 1 from public.workflow_generation_jobs j where j.status = 'pending'
+            and j.user_id is null order by j.fair_rank desc limit 1)
+      else (select j.fair_rank + 1 from public.workflow_generation_jobs j where j.status = 'pending'
+            and j.user_id = p_user order by j.fair_rank desc limit 1)
+      end, 0))
+$$;
+
+create function workflow_private.before_job_insert() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  new.fair_rank := workflow_private.fair_rank(new.user_id);
+  new.run_at := greatest(new.run_at, new.created_at);
+  return new;
+end
+$$;
+
+-- A failing doorbell must never fail the insert: it is only a hint.
+create function workflow_private.broadcast(p_reason text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
+    perform realtime.send(jsonb_build_object('reason', p_reason), 'job_pending', 'workflow_jobs', true);
+  end if;
+exception when others then
+  raise warning 'workflow doorbell did not ring: %', sqlerrm;
+end
+$$;
+
+create function workflow_private.after_jobs_insert() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  if exists (select from inserted) then
+    perform workflow_private.broadcast('insert');
+  end if;
+  return null;
+end
+$$;
+
+-- For a job that comes back to pending: workers listen to inserts of jobs only, so their own rows are touched as well.
+create function workflow_private.ring(p_reason text, p_not_worker text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.workflow_workers w set poked_at = clock_timestamp()
+  where w.worker_id in (
+    select l.worker_id from public.workflow_workers l
+    where l.last_seen_at > clock_timestamp() - interval '2 minutes' and l.worker_id is distinct from p_not_worker
+    for update skip locked);
+  perform workflow_private.broadcast(p_reason);
+end
+$$;
+
+revoke all on function workflow_private.fair_rank(uuid), workflow_private.before_job_insert(),
+  workflow_private.broadcast(text), workflow_private.after_jobs_insert(), workflow_private.ring(text, text)
+  from public, anon, authenticated, service_role;
+
+create trigger workflow_job_takes_its_place before insert on public.workflow_generation_jobs
+  for each row execute function workflow_private.before_job_insert();
+create trigger workflow_jobs_ring_the_doorbell after insert on public.workflow_generation_jobs
+  referencing new table as inserted
+  for each statement execute function workflow_private.after_jobs_insert();

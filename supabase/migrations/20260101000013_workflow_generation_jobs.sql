@@ -1,0 +1,1 @@
+../../sql_migrations/13_workflow_generation_jobs.sql

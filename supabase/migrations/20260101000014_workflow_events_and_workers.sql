@@ -1,0 +1,1 @@
+../../sql_migrations/14_workflow_events_and_workers.sql

@@ -1,0 +1,1 @@
+../../sql_migrations/15_workflow_doorbell.sql

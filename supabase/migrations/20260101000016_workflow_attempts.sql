@@ -1,0 +1,1 @@
+../../sql_migrations/16_workflow_attempts.sql

@@ -1,0 +1,1 @@
+../../sql_migrations/17_workflow_worker_functions.sql

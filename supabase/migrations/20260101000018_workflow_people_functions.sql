@@ -1,0 +1,1 @@
+../../sql_migrations/18_workflow_people_functions.sql

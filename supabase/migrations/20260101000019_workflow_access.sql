@@ -1,0 +1,1 @@
+../../sql_migrations/19_workflow_access.sql

@@ -1,0 +1,1 @@
+../../sql_migrations/20_workflow_views.sql

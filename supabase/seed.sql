@@ -1,0 +1,1 @@
+-- Nothing is seeded: a job needs a user, and users are made by signing up.

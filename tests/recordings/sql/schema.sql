@@ -1,0 +1,954 @@
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE SCHEMA public;
+ALTER SCHEMA public OWNER TO pg_database_owner;
+COMMENT ON SCHEMA public IS 'standard public schema';
+CREATE SCHEMA workflow_private;
+ALTER SCHEMA workflow_private OWNER TO postgres;
+CREATE FUNCTION public.cancel_workflow_job(p_job text) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$ select workflow_private.cancel_job(p_job) $$;
+ALTER FUNCTION public.cancel_workflow_job(p_job text) OWNER TO postgres;
+COMMENT ON FUNCTION public.cancel_workflow_job(p_job text) IS 'Cancels a pending job at once, and asks the worker of a running one to stop.';
+CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEFAULT 1, p_lease_seconds integer DEFAULT 20, p_claim_key text DEFAULT NULL::text, p_max_retries integer DEFAULT NULL::integer, p_job text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_ids text[];
+  v_jobs jsonb;
+  v_now timestamptz;
+begin
+  if p_claim_key is not null and not workflow_private.use_claim_key(p_worker, p_claim_key) then
+    select coalesce(jsonb_agg(to_jsonb(j) order by j.priority desc, j.fair_rank, j.created_at, j.id), '[]') into v_jobs
+    from public.workflow_generation_jobs j
+    where j.status = 'processing' and j.worker_id = p_worker and j.claim_key = p_claim_key;
+  else
+    perform workflow_private.rescue_expired(100, p_worker);
+    if p_job is null then
+      v_ids := workflow_private.lock_best(least(greatest(coalesce(p_how_many, 1), 0), 100), clock_timestamp());
+    else
+      v_ids := array(select j.id from public.workflow_generation_jobs j
+                     where j.id = p_job and j.status = 'pending' for update skip locked);
+    end if;
+    v_jobs := workflow_private.take(v_ids, p_worker, p_lease_seconds, p_claim_key, p_max_retries);
+  end if;
+  v_now := clock_timestamp();
+  return jsonb_build_object('jobs', v_jobs, 'next_due_in', workflow_private.next_due_in(v_now),
+    'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
+end
+$$;
+ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) OWNER TO postgres;
+COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new.';
+CREATE FUNCTION public.cleanup_old_jobs() RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  select public.prune_workflow_jobs('7 days', 2147483647)
+$$;
+ALTER FUNCTION public.cleanup_old_jobs() OWNER TO postgres;
+COMMENT ON FUNCTION public.cleanup_old_jobs() IS 'Deletes all jobs that finished more than 7 days ago. Returns how many.';
+CREATE FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb DEFAULT '{}'::jsonb, p_stopping boolean DEFAULT false) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_info jsonb := coalesce(p_info, '{}');
+  v_busy text[] := array(select jsonb_array_elements_text(
+    case jsonb_typeof(p_info -> 'busy_with') when 'array' then p_info -> 'busy_with' else '[]' end));
+  v_beat bigint;
+begin
+  if coalesce(p_stopping, false) then
+    delete from public.workflow_workers w where w.worker_id = p_worker;
+  else
+    insert into public.workflow_workers as w
+      (worker_id, hostname, pid, version, started_at, last_seen_at, busy_with, models, realtime, info)
+    values (p_worker, v_info ->> 'hostname', (v_info ->> 'pid')::integer, v_info ->> 'version', v_now, v_now, v_busy,
+      v_info -> 'models', v_info ->> 'realtime',
+      v_info - array['hostname', 'pid', 'version', 'busy_with', 'models', 'realtime'])
+    on conflict (worker_id) do update set
+      started_at = case when (w.hostname, w.pid) is distinct from (excluded.hostname, excluded.pid)
+        then v_now else w.started_at end,
+      hostname = excluded.hostname, pid = excluded.pid, version = excluded.version, last_seen_at = v_now,
+      beat = w.beat + 1, busy_with = excluded.busy_with, models = excluded.models, realtime = excluded.realtime,
+      info = excluded.info
+    returning w.beat into v_beat;
+  end if;
+  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat);
+end
+$$;
+ALTER FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) OWNER TO postgres;
+COMMENT ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) IS 'Writes the worker''s own row and answers what is claimable, since when, and when the next thing is due.';
+CREATE FUNCTION public.prune_workflow_jobs(p_older_than interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 10000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_pruned integer;
+begin
+  delete from public.workflow_generation_jobs j where j.id in (
+    select o.id from public.workflow_generation_jobs o
+    where o.finished_at < clock_timestamp() - p_older_than
+    order by o.finished_at limit p_limit for update skip locked);
+  get diagnostics v_pruned = row_count;
+  delete from public.workflow_workers w where w.last_seen_at < clock_timestamp() - p_older_than;
+  delete from workflow_private.claim_keys k where k.used_at < clock_timestamp() - greatest(p_older_than, '1 day');
+  return v_pruned;
+end
+$$;
+ALTER FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) OWNER TO postgres;
+COMMENT ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) IS 'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many.';
+CREATE FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean DEFAULT false, p_limit integer DEFAULT 1000) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  v_limit integer := least(greatest(coalesce(p_limit, 1000), 0), 10000);
+  v_ended jsonb;
+  v_now timestamptz;
+begin
+  if coalesce(p_dry_run, false) then
+    select jsonb_object_agg(ending.name, coalesce(of_it.ids, '[]')) into v_ended
+    from unnest(array['rescued', 'failed', 'cancelled']) ending (name)
+    left join (
+      select workflow_private.ending_of(j, 'rescued') as name, jsonb_agg(j.id) as ids
+      from (select * from public.workflow_generation_jobs e
+            where e.status = 'processing' and e.lease_expires_at <= clock_timestamp() limit v_limit) j
+      group by 1) of_it using (name);
+  else
+    v_ended := workflow_private.rescue_expired(v_limit, null);
+  end if;
+  v_now := clock_timestamp();
+  return workflow_private.backlog(v_now) || jsonb_build_object(
+    'rescued', jsonb_array_length(v_ended -> 'rescued'), 'exhausted', jsonb_array_length(v_ended -> 'failed'),
+    'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
+    'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
+      '$[0 to 99]'),
+    'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'));
+end
+$_$;
+ALTER FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) OWNER TO postgres;
+COMMENT ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) IS 'Takes back jobs whose lease ran out, and says what is claimable and when the next thing is due.';
+CREATE FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer DEFAULT 20, p_progress integer DEFAULT NULL::integer, p_phase text DEFAULT NULL::text, p_logs jsonb DEFAULT NULL::jsonb, p_preview jsonb DEFAULT NULL::jsonb, p_checkpoint jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_cancel boolean;
+begin
+  update public.workflow_generation_jobs j set
+    lease_expires_at = v_now + workflow_private.lease(p_lease_seconds),
+    updated_at = v_now,
+    (write_seq, progress_percentage, current_phase, progress_logs, preview, checkpoint, observability) = (
+      -- a repeated or overtaken write only extends the lease
+      select case when fresh then p_write else j.write_seq end,
+        case when fresh then greatest(j.progress_percentage,
+          case when p_progress > 100 then 100 else p_progress end) else j.progress_percentage end,
+        case when fresh then coalesce(p_phase, j.current_phase) else j.current_phase end,
+        case when fresh then workflow_private.append_logs(j.progress_logs, p_logs, v_now) else j.progress_logs end,
+        case when fresh then coalesce(p_preview, j.preview) else j.preview end,
+        case when fresh and p_checkpoint is not null
+          then workflow_private.merge_checkpoint(j.checkpoint, p_checkpoint) else j.checkpoint end,
+        case when fresh then coalesce(p_observability, j.observability) else j.observability end
+      from (select coalesce(p_write, 0) > j.write_seq as fresh) w)
+  where j.id = p_job and j.attempt = p_attempt and j.status = 'processing'
+  returning j.cancel_requested_at is not null into v_cancel;
+  return jsonb_build_object('held', v_cancel is not null, 'cancel_requested', coalesce(v_cancel, false));
+end
+$$;
+ALTER FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer, p_progress integer, p_phase text, p_logs jsonb, p_preview jsonb, p_checkpoint jsonb, p_observability jsonb) OWNER TO postgres;
+COMMENT ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer, p_progress integer, p_phase text, p_logs jsonb, p_preview jsonb, p_checkpoint jsonb, p_observability jsonb) IS 'One write for lease, progress, log lines, preview and checkpoint. Says whether the attempt still holds the job.';
+CREATE FUNCTION public.retry_workflow_job(p_job text) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$ select workflow_private.retry_job(p_job) $$;
+ALTER FUNCTION public.retry_workflow_job(p_job text) OWNER TO postgres;
+COMMENT ON FUNCTION public.retry_workflow_job(p_job text) IS 'Starts a failed or cancelled job again, with all its retries.';
+CREATE FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_error_details jsonb DEFAULT NULL::jsonb, p_retry_in double precision DEFAULT 0, p_logs jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_job public.workflow_generation_jobs;
+  v_delay double precision := least(greatest(coalesce(p_retry_in, 0), 0), 2592000);
+  v_ending text;
+begin
+  if p_outcome is null or p_outcome not in ('completed', 'failed', 'retry', 'released', 'cancelled') then
+    return false;
+  end if;
+  select * into v_job from public.workflow_generation_jobs j where j.id = p_job for update;
+  if v_job.status is distinct from 'processing' or v_job.attempt is distinct from p_attempt then
+    return exists (select from public.workflow_job_events e where e.job_id = p_job and e.attempt = p_attempt
+      and e.kind in ('completed', 'failed', 'retry', 'released', 'cancelled', 'rescued')
+      and e.detail ->> 'asked' = p_outcome);
+  end if;
+  v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
+    p_error_details, v_delay, p_logs, p_observability);
+  if v_ending in ('retry', 'released') and v_delay = 0 then
+    perform workflow_private.ring(v_ending, v_job.worker_id);
+  end if;
+  return true;
+end
+$$;
+ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
+COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
+CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid) RETURNS jsonb
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select workflow_private.submit_job(p_prompt, p_mode, p_current_workflow, p_execution_history, p_config, p_priority,
+    p_run_at, p_idempotency_key, p_id, p_user_id)
+$$;
+ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
+COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id: service only.';
+CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if exists (select from inserted) then
+    perform workflow_private.broadcast('insert');
+  end if;
+  return null;
+end
+$$;
+ALTER FUNCTION workflow_private.after_jobs_insert() OWNER TO postgres;
+CREATE FUNCTION workflow_private.answer(p_accepted boolean, p_status text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select jsonb_build_object('found', p_status is not null, 'accepted', p_accepted, 'status', p_status)
+$$;
+ALTER FUNCTION workflow_private.answer(p_accepted boolean, p_status text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select case when p_new is null then p_old else (
+    select coalesce(jsonb_agg(newest.entry order by newest.n), '[]') from (
+      select both_.entry, both_.n from (
+        select o.value as entry, o.ordinality as n from jsonb_array_elements(coalesce(p_old, '[]')) with ordinality o
+        union all
+        select jsonb_build_object(
+            'timestamp', coalesce(nullif(a.value -> 'timestamp', 'null'), to_jsonb(p_now)),
+            'message', left(a.value ->> 'message', 500),
+            'progress', a.value -> 'progress', 'phase', a.value -> 'phase'), 1000 + a.ordinality
+        from jsonb_array_elements(case jsonb_typeof(p_new) when 'array' then p_new else jsonb_build_array(p_new) end)
+          with ordinality a
+        where jsonb_typeof(a.value) = 'object'
+      ) both_ order by both_.n desc limit 100
+    ) newest) end
+$$;
+ALTER FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.backlog(p_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select jsonb_build_object(
+    'claimable', (select count(*) from (select from public.workflow_generation_jobs j
+                  where j.status = 'pending' and j.run_at <= p_now limit 1000) capped),
+    'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
+                  from public.workflow_generation_jobs j
+                  where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
+    'next_due_in', workflow_private.next_due_in(p_now))
+$$;
+ALTER FUNCTION workflow_private.backlog(p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.before_job_insert() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  new.fair_rank := workflow_private.fair_rank(new.user_id);
+  new.run_at := greatest(new.run_at, new.created_at);
+  return new;
+end
+$$;
+ALTER FUNCTION workflow_private.before_job_insert() OWNER TO postgres;
+CREATE FUNCTION workflow_private.broadcast(p_reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
+    perform realtime.send(jsonb_build_object('reason', p_reason), 'job_pending', 'workflow_jobs', true);
+  end if;
+exception when others then
+  raise warning 'workflow doorbell did not ring: %', sqlerrm;
+end
+$$;
+ALTER FUNCTION workflow_private.broadcast(p_reason text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.cancel_job(p_job text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_job public.workflow_generation_jobs;
+  v_now timestamptz;
+begin
+  select * into v_job from public.workflow_generation_jobs j where j.id = p_job for update;
+  if not workflow_private.may_touch(v_job) then
+    return workflow_private.answer(false, null);
+  end if;
+  v_now := clock_timestamp();
+  if v_job.status = 'pending' then
+    update public.workflow_generation_jobs j set status = 'cancelled', cancel_requested_at = v_now, finished_at = v_now,
+      duration_ms = least(extract(epoch from v_now - j.started_at) * 1000, 2147483647)::integer,
+      error_message = 'The job was cancelled.', updated_at = v_now,
+      error_details = coalesce(j.error_details, '{}') || '{"code": "CANCELLED"}'
+    where j.id = p_job;
+    perform workflow_private.note(v_job, 'cancelled');
+    return workflow_private.answer(true, 'cancelled');
+  elsif v_job.status = 'processing' and v_job.cancel_requested_at is null then
+    update public.workflow_generation_jobs j set cancel_requested_at = v_now, updated_at = v_now where j.id = p_job;
+    update public.workflow_workers w set poked_at = v_now where w.worker_id = v_job.worker_id;
+    perform workflow_private.note(v_job, 'cancel_requested');
+  end if;
+  return workflow_private.answer(v_job.status in ('processing', 'cancelled'), v_job.status);
+end
+$$;
+ALTER FUNCTION workflow_private.cancel_job(p_job text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.new_job_id() RETURNS text
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select 'job_' || floor(extract(epoch from clock_timestamp()))::bigint
+    || '_' || left(replace(gen_random_uuid()::text, '-', ''), 10)
+$$;
+ALTER FUNCTION workflow_private.new_job_id() OWNER TO postgres;
+CREATE TABLE public.workflow_generation_jobs (
+    id text DEFAULT workflow_private.new_job_id() NOT NULL,
+    user_id uuid DEFAULT auth.uid(),
+    status text DEFAULT 'pending'::text NOT NULL,
+    prompt text NOT NULL,
+    mode text DEFAULT 'create'::text NOT NULL,
+    current_workflow jsonb,
+    execution_history jsonb DEFAULT '[]'::jsonb,
+    config jsonb DEFAULT '{}'::jsonb,
+    workflow_result jsonb,
+    error_message text,
+    error_details jsonb,
+    progress_percentage integer DEFAULT 0,
+    current_phase text,
+    progress_logs jsonb DEFAULT '[]'::jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    duration_ms integer,
+    worker_id text,
+    retry_count integer DEFAULT 0 NOT NULL,
+    max_retries integer DEFAULT 3 NOT NULL,
+    observability jsonb DEFAULT '{}'::jsonb,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    run_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_expires_at timestamp with time zone,
+    checkpoint jsonb,
+    idempotency_key text,
+    cancel_requested_at timestamp with time zone,
+    preview jsonb,
+    traceparent text,
+    fair_rank bigint DEFAULT 0 NOT NULL,
+    write_seq integer DEFAULT 0 NOT NULL,
+    claim_key text,
+    CONSTRAINT workflow_job_completed_has_result CHECK (((status = 'completed'::text) = (workflow_result IS NOT NULL))),
+    CONSTRAINT workflow_job_counts CHECK (((retry_count >= 0) AND ((max_retries >= 0) AND (max_retries <= 100)) AND (attempt >= 0))),
+    CONSTRAINT workflow_job_edit_has_workflow CHECK (((mode <> 'edit'::text) OR (current_workflow IS NOT NULL))),
+    CONSTRAINT workflow_job_id_charset CHECK ((id ~ '^[A-Za-z0-9_-]{1,64}$'::text)),
+    CONSTRAINT workflow_job_idempotency_key_size CHECK (((char_length(idempotency_key) >= 1) AND (char_length(idempotency_key) <= 200))),
+    CONSTRAINT workflow_job_input_sizes CHECK (((COALESCE(pg_column_size(current_workflow), 0) <= 2097152) AND (COALESCE(pg_column_size(execution_history), 0) <= 2097152) AND (COALESCE(pg_column_size(config), 0) <= 262144))),
+    CONSTRAINT workflow_job_json_types CHECK (((COALESCE(jsonb_typeof(current_workflow), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(execution_history), 'array'::text) = 'array'::text) AND (COALESCE(jsonb_typeof(config), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(workflow_result), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(error_details), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(progress_logs), 'array'::text) = 'array'::text) AND (COALESCE(jsonb_typeof(observability), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(checkpoint), 'object'::text) = 'object'::text) AND (COALESCE(jsonb_typeof(preview), 'object'::text) = 'object'::text))),
+    CONSTRAINT workflow_job_mode_known CHECK ((mode = ANY (ARRAY['create'::text, 'edit'::text]))),
+    CONSTRAINT workflow_job_output_sizes CHECK (((COALESCE(pg_column_size(workflow_result), 0) <= 4194304) AND (COALESCE(pg_column_size(checkpoint), 0) <= 8388608) AND (COALESCE(pg_column_size(error_details), 0) <= 1048576) AND (COALESCE(pg_column_size(preview), 0) <= 262144) AND (COALESCE(pg_column_size(observability), 0) <= 262144) AND (COALESCE(char_length(error_message), 0) <= 2000))),
+    CONSTRAINT workflow_job_phase_known CHECK ((current_phase = ANY (ARRAY['analyze'::text, 'node_selection'::text, 'workflow_generation'::text, 'node_configuration'::text, 'validation'::text]))),
+    CONSTRAINT workflow_job_priority_range CHECK (((priority >= '-100'::integer) AND (priority <= 100))),
+    CONSTRAINT workflow_job_processing_has_lease CHECK (((status = 'processing'::text) = (lease_expires_at IS NOT NULL))),
+    CONSTRAINT workflow_job_processing_has_worker CHECK (((status <> 'processing'::text) OR ((worker_id IS NOT NULL) AND (started_at IS NOT NULL) AND (attempt > 0)))),
+    CONSTRAINT workflow_job_progress_range CHECK (((progress_percentage >= 0) AND (progress_percentage <= 100))),
+    CONSTRAINT workflow_job_prompt_size CHECK ((((char_length(prompt) >= 1) AND (char_length(prompt) <= 20000)) AND (prompt ~ '\S'::text))),
+    CONSTRAINT workflow_job_run_at_range CHECK (((run_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (run_at < '2200-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT workflow_job_status_known CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT workflow_job_terminal_is_finished CHECK (((status = ANY (ARRAY['completed'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT workflow_job_traceparent_form CHECK ((traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'::text)),
+    CONSTRAINT workflow_job_worker_id_charset CHECK ((worker_id ~ '^[A-Za-z0-9_-]{1,64}$'::text))
+)
+WITH (fillfactor='80');
+ALTER TABLE public.workflow_generation_jobs OWNER TO postgres;
+COMMENT ON TABLE public.workflow_generation_jobs IS 'One row per asked-for workflow. Insert a row; a worker fills workflow_result.';
+CREATE FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_given jsonb := case jsonb_typeof(p_given) when 'object' then p_given - 'history' else '{}' end;
+  v_history jsonb := coalesce(p_job.error_details -> 'history', '[]');
+begin
+  if p_ending = 'completed' then return null; end if;
+  if p_ending = 'released' then return p_job.error_details; end if;
+  if p_ending in ('retry', 'rescued') then
+    v_history := v_history || jsonb_build_object(
+      'attempt', p_job.attempt, 'code', v_given -> 'code', 'message', p_message, 'at', p_now);
+    if jsonb_array_length(v_history) > 20 then v_history := v_history - 0; end if;
+  elsif p_ending = 'cancelled' then
+    v_given := jsonb_build_object('code', 'CANCELLED');
+  elsif p_ending <> p_outcome then
+    v_given := v_given || jsonb_build_object('code', 'ATTEMPTS_EXHAUSTED', 'cause', v_given -> 'code');
+  end if;
+  return jsonb_build_object('attempt', p_job.attempt) || v_given
+    || case v_history when '[]' then '{}' else jsonb_build_object('history', v_history) end;
+end
+$$;
+ALTER FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_ending text := workflow_private.ending_of(p_job, p_outcome);
+  v_again boolean := v_ending in ('retry', 'released', 'rescued');
+  v_details jsonb := workflow_private.details_after(p_job, p_outcome, v_ending, p_message, p_details, p_now);
+begin
+  update public.workflow_generation_jobs j set
+    status = case when v_again then 'pending' else v_ending end,
+    run_at = case when v_again then p_now + make_interval(secs => p_retry_in) else j.run_at end,
+    retry_count = j.retry_count + (v_ending in ('retry', 'rescued'))::integer,
+    finished_at = case when not v_again then p_now end,
+    duration_ms = case when not v_again
+      then least(extract(epoch from p_now - j.started_at) * 1000, 2147483647)::integer end,
+    workflow_result = case when v_ending = 'completed' then p_result end,
+    progress_percentage = case when v_ending = 'completed' then 100 else j.progress_percentage end,
+    error_message = case v_ending when 'completed' then null when 'released' then j.error_message
+      when 'cancelled' then 'The job was cancelled.' else left(coalesce(p_message, 'The job failed.'), 2000) end,
+    error_details = v_details,
+    checkpoint = case when v_ending <> 'completed' then j.checkpoint end,
+    lease_expires_at = null, claim_key = null, updated_at = p_now,
+    progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
+    observability = coalesce(p_observability, j.observability)
+  where j.id = p_job.id;
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, detail)
+  values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, jsonb_strip_nulls(jsonb_build_object(
+    'asked', p_outcome, 'phase', p_job.current_phase, 'retry_in', case when v_again then p_retry_in end,
+    'code', case when v_ending <> 'released' then v_details -> 'code' end, 'cause', v_details -> 'cause')));
+  return v_ending;
+end
+$$;
+ALTER FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
+CREATE FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select case
+    when p_job.cancel_requested_at is not null and p_outcome <> 'failed' then 'cancelled'
+    when p_outcome in ('retry', 'rescued') and p_job.retry_count >= p_job.max_retries then 'failed'
+    else p_outcome end
+$$;
+ALTER FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.fair_rank(p_user uuid) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_sort TO 'off'
+    SET jit TO 'off'
+    AS $$
+  -- not before everybody's first, and behind this user's own last
+  select greatest(
+    coalesce((select j.fair_rank from public.workflow_generation_jobs j where j.status = 'pending'
+              order by j.fair_rank limit 1), 0),
+    coalesce(case when p_user is null
+      then (select j.fair_rank + 1 from public.workflow_generation_jobs j where j.status = 'pending'
+            and j.user_id is null order by j.fair_rank desc limit 1)
+      else (select j.fair_rank + 1 from public.workflow_generation_jobs j where j.status = 'pending'
+            and j.user_id = p_user order by j.fair_rank desc limit 1)
+      end, 0))
+$$;
+ALTER FUNCTION workflow_private.fair_rank(p_user uuid) OWNER TO postgres;
+CREATE FUNCTION workflow_private.is_operator() RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  -- the role that was set stays visible inside security definer code, and cannot be claimed by a token's text
+  select coalesce(nullif(current_setting('role', true), 'none'), session_user)
+    in ('service_role', 'postgres', 'supabase_admin')
+$$;
+ALTER FUNCTION workflow_private.is_operator() OWNER TO postgres;
+CREATE FUNCTION workflow_private.lease(p_seconds integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select make_interval(secs => least(greatest(coalesce(p_seconds, 20), 1), 3600))
+$$;
+ALTER FUNCTION workflow_private.lease(p_seconds integer) OWNER TO postgres;
+CREATE FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return array(
+    select j.id from public.workflow_generation_jobs j
+    where j.status = 'pending' and j.run_at <= p_now
+    order by j.priority desc, j.fair_rank, j.created_at, j.id
+    limit p_how_many for update skip locked);
+end
+$$;
+ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select p_job.id is not null and (workflow_private.is_operator() or coalesce(p_job.user_id = auth.uid(), false))
+$$;
+ALTER FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) OWNER TO postgres;
+CREATE FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select nullif((coalesce(p_old, '{}') || p_new)
+    - array(select n.key from jsonb_each(p_new) n where n.value = 'null'), '{}')
+$$;
+ALTER FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) OWNER TO postgres;
+CREATE FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select case when due.at <= p_now then 0 else extract(epoch from due.at - p_now) end::double precision
+  from (select least(
+    (select j.run_at from public.workflow_generation_jobs j
+     where j.status = 'pending' and j.run_at > p_now order by j.run_at limit 1),
+    (select min(j.lease_expires_at) from public.workflow_generation_jobs j where j.status = 'processing')) as at) due
+$$;
+ALTER FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind)
+  select p_job.id, case when p_job.status = 'processing' then p_job.attempt end,
+    case when p_job.status = 'processing' then p_job.worker_id end, p_kind
+$$;
+ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_job public.workflow_generation_jobs;
+  v_ended jsonb := '{"rescued": [], "failed": [], "cancelled": []}';
+  v_ending text;
+begin
+  for v_job in
+    select * from public.workflow_generation_jobs j
+    where j.status = 'processing' and j.lease_expires_at <= clock_timestamp()
+    limit p_limit for update skip locked
+  loop
+    v_ending := workflow_private.end_attempt(v_job, 'rescued', clock_timestamp(), null,
+      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null);
+    v_ended := jsonb_set(v_ended, array[v_ending], (v_ended -> v_ending) || to_jsonb(v_job.id));
+  end loop;
+  if v_ended -> 'rescued' <> '[]' then
+    perform workflow_private.ring('rescue', p_actor);
+  end if;
+  return v_ended;
+end
+$$;
+ALTER FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.retry_job(p_job text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_job public.workflow_generation_jobs;
+  v_now timestamptz;
+begin
+  select * into v_job from public.workflow_generation_jobs j where j.id = p_job for update;
+  if not workflow_private.may_touch(v_job) then
+    return workflow_private.answer(false, null);
+  elsif v_job.status not in ('failed', 'cancelled') then
+    -- accepted when it is this very call repeated
+    return workflow_private.answer(v_job.status = 'pending' and coalesce((
+      select e.kind = 'retried' from public.workflow_job_events e where e.job_id = p_job order by e.id desc limit 1),
+      false), v_job.status);
+  end if;
+  v_now := clock_timestamp();
+  update public.workflow_generation_jobs j set
+    status = 'pending', run_at = v_now, fair_rank = workflow_private.fair_rank(j.user_id), retry_count = 0,
+    started_at = null, finished_at = null, duration_ms = null, workflow_result = null, preview = null,
+    error_message = null, error_details = null, progress_percentage = 0, current_phase = null,
+    cancel_requested_at = null, updated_at = v_now
+  where j.id = p_job;
+  perform workflow_private.note(v_job, 'retried');
+  perform workflow_private.ring('retried', null);
+  return workflow_private.answer(true, 'pending');
+end
+$$;
+ALTER FUNCTION workflow_private.retry_job(p_job text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.ring(p_reason text, p_not_worker text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update public.workflow_workers w set poked_at = clock_timestamp()
+  where w.worker_id in (
+    select l.worker_id from public.workflow_workers l
+    where l.last_seen_at > clock_timestamp() - interval '2 minutes' and l.worker_id is distinct from p_not_worker
+    for update skip locked);
+  perform workflow_private.broadcast(p_reason);
+end
+$$;
+ALTER FUNCTION workflow_private.ring(p_reason text, p_not_worker text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_operator boolean := workflow_private.is_operator();
+  v_user uuid := case when v_operator then p_user_id else auth.uid() end;
+  v_job record;
+begin
+  if v_user is null and not v_operator then
+    raise insufficient_privilege using message = 'a signed-in user is needed to submit a job';
+  end if;
+  insert into public.workflow_generation_jobs
+    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key)
+  values (coalesce(p_id, workflow_private.new_job_id()), v_user, p_prompt, coalesce(p_mode, 'create'),
+    p_current_workflow, coalesce(p_execution_history, '[]'), coalesce(p_config, '{}'),
+    least(greatest(coalesce(p_priority, 0), -100), case when v_operator then 100 else 0 end),
+    coalesce(p_run_at, now()), p_idempotency_key)
+  on conflict do nothing
+  returning id, status, true as created into v_job;
+  if v_job is null then
+    -- a repeat: the same id or the same key of the same user
+    select j.id, j.status, false as created into v_job from public.workflow_generation_jobs j
+    where j.user_id is not distinct from v_user and (j.id = p_id or j.idempotency_key = p_idempotency_key)
+    order by j.id = p_id desc limit 1;
+  end if;
+  if v_job is null then
+    raise unique_violation using message = 'this job id is taken', hint = 'choose another id, or none';
+  end if;
+  return jsonb_build_object('job_id', v_job.id, 'status', v_job.status, 'created', v_job.created);
+end
+$$;
+ALTER FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
+CREATE FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_jobs jsonb;
+begin
+  with claimed as (
+    update public.workflow_generation_jobs j set
+      status = 'processing', attempt = j.attempt + 1, worker_id = p_worker, claim_key = p_claim_key, write_seq = 0,
+      lease_expires_at = v_now + workflow_private.lease(p_lease_seconds),
+      started_at = coalesce(j.started_at, v_now), progress_percentage = 0, preview = null,
+      current_phase = case when j.checkpoint is null then 'analyze' else coalesce(j.current_phase, 'analyze') end,
+      error_message = null,
+      error_details = case when j.error_details ? 'history'
+        then jsonb_build_object('history', j.error_details -> 'history') end,
+      max_retries = case when p_max_retries is null then j.max_retries
+        else least(greatest(p_max_retries, 0), 100) end,
+      updated_at = v_now
+    where j.id = any (p_ids)
+    returning j.*
+  ), noted as (
+    insert into public.workflow_job_events (job_id, attempt, worker_id, kind)
+    select c.id, c.attempt, p_worker, 'claimed' from claimed c
+  )
+  select jsonb_agg(to_jsonb(c) order by c.priority desc, c.fair_rank, c.created_at, c.id) into v_jobs from claimed c;
+  return coalesce(v_jobs, '[]');
+end
+$$;
+ALTER FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) OWNER TO postgres;
+CREATE FUNCTION workflow_private.use_claim_key(p_worker text, p_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into workflow_private.claim_keys as k (worker_id, keys) values (p_worker, array[p_key])
+  on conflict (worker_id) do update
+    set keys = (array[p_key] || k.keys)[1:64], used_at = clock_timestamp()
+    where p_key <> all (k.keys);
+  return found;
+end
+$$;
+ALTER FUNCTION workflow_private.use_claim_key(p_worker text, p_key text) OWNER TO postgres;
+CREATE VIEW public.workflow_failures_by_code WITH (security_invoker='on') AS
+ SELECT date_trunc('day'::text, finished_at) AS day,
+    (error_details ->> 'code'::text) AS code,
+    (error_details ->> 'cause'::text) AS cause,
+    (error_details ->> 'phase'::text) AS phase,
+    count(*) AS jobs,
+    max(finished_at) AS last_at,
+    (array_agg(id ORDER BY finished_at DESC))[1] AS last_job_id
+   FROM public.workflow_generation_jobs j
+  WHERE (status = 'failed'::text)
+  GROUP BY (date_trunc('day'::text, finished_at)), (error_details ->> 'code'::text), (error_details ->> 'cause'::text), (error_details ->> 'phase'::text);
+ALTER VIEW public.workflow_failures_by_code OWNER TO postgres;
+COMMENT ON VIEW public.workflow_failures_by_code IS 'Failed jobs per day, code, cause and phase.';
+CREATE TABLE public.workflow_job_events (
+    id bigint NOT NULL,
+    job_id text NOT NULL,
+    attempt integer,
+    worker_id text,
+    kind text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT workflow_event_kind_known CHECK ((kind = ANY (ARRAY['claimed'::text, 'completed'::text, 'failed'::text, 'retry'::text, 'released'::text, 'cancelled'::text, 'rescued'::text, 'cancel_requested'::text, 'retried'::text])))
+);
+ALTER TABLE public.workflow_job_events OWNER TO postgres;
+COMMENT ON TABLE public.workflow_job_events IS 'Append-only history of the jobs. Never holds a prompt or a config.';
+ALTER TABLE public.workflow_job_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.workflow_job_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE VIEW public.workflow_jobs_at_a_glance WITH (security_invoker='on') AS
+ SELECT id,
+    user_id,
+    status,
+    mode,
+    "left"(prompt, 120) AS prompt_start,
+    priority,
+    progress_percentage,
+    current_phase,
+    attempt,
+    retry_count,
+    max_retries,
+    worker_id,
+    created_at,
+    run_at,
+    started_at,
+    finished_at,
+    updated_at,
+    (cancel_requested_at IS NOT NULL) AS cancel_requested,
+    (EXTRACT(epoch FROM (COALESCE(started_at, finished_at, now()) - created_at)))::double precision AS waited_seconds,
+    (EXTRACT(epoch FROM (COALESCE(finished_at, now()) - started_at)))::double precision AS worked_seconds,
+    jsonb_array_length((workflow_result -> 'nodes'::text)) AS nodes,
+    (error_details ->> 'code'::text) AS error_code,
+    error_message
+   FROM public.workflow_generation_jobs j;
+ALTER VIEW public.workflow_jobs_at_a_glance OWNER TO postgres;
+COMMENT ON VIEW public.workflow_jobs_at_a_glance IS 'One line per job, without its large values.';
+CREATE VIEW public.workflow_model_performance WITH (security_invoker='on') AS
+ SELECT figures.model,
+    phase.key AS phase,
+    count(*) AS calls,
+    max(j.finished_at) AS last_at,
+    percentile_cont((0.5)::double precision) WITHIN GROUP (ORDER BY figures.total_time_ms) AS p50_total_ms,
+    percentile_cont((0.95)::double precision) WITHIN GROUP (ORDER BY figures.total_time_ms) AS p95_total_ms,
+    percentile_cont((0.5)::double precision) WITHIN GROUP (ORDER BY figures.time_to_first_token_ms) AS p50_first_token_ms,
+    avg(figures.tokens_per_second) AS tokens_per_second,
+    avg(figures.model_load_time_ms) AS model_load_ms,
+    sum(figures.input_tokens) AS input_tokens,
+    sum(figures.output_tokens) AS output_tokens
+   FROM ((public.workflow_generation_jobs j
+     CROSS JOIN LATERAL jsonb_each((j.observability -> 'phases'::text)) phase(key, value))
+     CROSS JOIN LATERAL jsonb_to_record(
+        CASE jsonb_typeof(phase.value)
+            WHEN 'object'::text THEN phase.value
+            ELSE '{}'::jsonb
+        END) figures(model text, total_time_ms double precision, time_to_first_token_ms double precision, tokens_per_second double precision, model_load_time_ms double precision, input_tokens numeric, output_tokens numeric))
+  WHERE ((j.finished_at IS NOT NULL) AND (jsonb_typeof((j.observability -> 'phases'::text)) = 'object'::text) AND (figures.model IS NOT NULL))
+  GROUP BY figures.model, phase.key;
+ALTER VIEW public.workflow_model_performance OWNER TO postgres;
+COMMENT ON VIEW public.workflow_model_performance IS 'Per model and phase: calls, times, tokens, of finished jobs.';
+CREATE TABLE public.workflow_workers (
+    worker_id text NOT NULL,
+    hostname text,
+    pid integer,
+    version text,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat bigint DEFAULT 1 NOT NULL,
+    busy_with text[] DEFAULT '{}'::text[] NOT NULL,
+    models jsonb,
+    realtime text,
+    poked_at timestamp with time zone,
+    info jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT workflow_worker_id_charset CHECK ((worker_id ~ '^[A-Za-z0-9_-]{1,64}$'::text)),
+    CONSTRAINT workflow_worker_info_size CHECK ((pg_column_size(info) <= 65536))
+);
+ALTER TABLE public.workflow_workers OWNER TO postgres;
+COMMENT ON TABLE public.workflow_workers IS 'One row per running worker, written by its heartbeat.';
+CREATE VIEW public.workflow_queue_health WITH (security_invoker='on') AS
+ SELECT waiting.pending,
+    waiting.claimable,
+    (waiting.pending - waiting.claimable) AS delayed,
+    waiting.oldest_claimable_seconds,
+    working.processing,
+    working.expired_leases,
+    lately.completed AS completed_last_hour,
+    lately.failed AS failed_last_hour,
+    lately.cancelled AS cancelled_last_hour,
+    lately.p50_seconds,
+    lately.p95_seconds,
+    workers.live AS live_workers,
+    workers.idle AS idle_workers
+   FROM ( SELECT count(*) AS pending,
+            count(*) FILTER (WHERE (j.run_at <= now())) AS claimable,
+            (EXTRACT(epoch FROM (now() - min(j.run_at) FILTER (WHERE (j.run_at <= now())))))::double precision AS oldest_claimable_seconds
+           FROM public.workflow_generation_jobs j
+          WHERE (j.status = 'pending'::text)) waiting,
+    ( SELECT count(*) AS processing,
+            count(*) FILTER (WHERE (j.lease_expires_at <= now())) AS expired_leases
+           FROM public.workflow_generation_jobs j
+          WHERE (j.status = 'processing'::text)) working,
+    ( SELECT count(*) FILTER (WHERE (j.status = 'completed'::text)) AS completed,
+            count(*) FILTER (WHERE (j.status = 'failed'::text)) AS failed,
+            count(*) FILTER (WHERE (j.status = 'cancelled'::text)) AS cancelled,
+            percentile_cont((0.5)::double precision) WITHIN GROUP (ORDER BY ((((j.duration_ms)::numeric / 1000.0))::double precision)) AS p50_seconds,
+            percentile_cont((0.95)::double precision) WITHIN GROUP (ORDER BY ((((j.duration_ms)::numeric / 1000.0))::double precision)) AS p95_seconds
+           FROM public.workflow_generation_jobs j
+          WHERE (j.finished_at > (now() - '01:00:00'::interval))) lately,
+    ( SELECT count(*) AS live,
+            count(*) FILTER (WHERE (w.busy_with = '{}'::text[])) AS idle
+           FROM public.workflow_workers w
+          WHERE (w.last_seen_at > (now() - '00:02:00'::interval))) workers;
+ALTER VIEW public.workflow_queue_health OWNER TO postgres;
+COMMENT ON VIEW public.workflow_queue_health IS 'One row: what waits, what runs, the last hour, the workers.';
+CREATE TABLE workflow_private.claim_keys (
+    worker_id text NOT NULL,
+    keys text[] NOT NULL,
+    used_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+ALTER TABLE workflow_private.claim_keys OWNER TO postgres;
+ALTER TABLE ONLY public.workflow_generation_jobs
+    ADD CONSTRAINT workflow_generation_jobs_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.workflow_job_events
+    ADD CONSTRAINT workflow_job_events_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.workflow_workers
+    ADD CONSTRAINT workflow_workers_pkey PRIMARY KEY (worker_id);
+ALTER TABLE ONLY workflow_private.claim_keys
+    ADD CONSTRAINT claim_keys_pkey PRIMARY KEY (worker_id);
+CREATE INDEX workflow_events_of_job ON public.workflow_job_events USING btree (job_id, id);
+CREATE UNIQUE INDEX workflow_events_one_ending ON public.workflow_job_events USING btree (job_id, attempt) WHERE (kind = ANY (ARRAY['completed'::text, 'failed'::text, 'retry'::text, 'released'::text, 'cancelled'::text, 'rescued'::text]));
+CREATE INDEX workflow_jobs_claim_order ON public.workflow_generation_jobs USING btree (priority DESC, fair_rank, created_at, id, run_at) WHERE (status = 'pending'::text);
+CREATE INDEX workflow_jobs_due ON public.workflow_generation_jobs USING btree (run_at) WHERE (status = 'pending'::text);
+CREATE INDEX workflow_jobs_finished ON public.workflow_generation_jobs USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+CREATE INDEX workflow_jobs_first_rank ON public.workflow_generation_jobs USING btree (fair_rank) WHERE (status = 'pending'::text);
+CREATE UNIQUE INDEX workflow_jobs_idempotency ON public.workflow_generation_jobs USING btree (user_id, idempotency_key) NULLS NOT DISTINCT WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX workflow_jobs_in_work ON public.workflow_generation_jobs USING btree (worker_id, claim_key) WHERE (status = 'processing'::text);
+CREATE INDEX workflow_jobs_of_user ON public.workflow_generation_jobs USING btree (user_id, created_at DESC);
+CREATE INDEX workflow_jobs_users_last_rank ON public.workflow_generation_jobs USING btree (user_id, fair_rank) WHERE (status = 'pending'::text);
+CREATE TRIGGER workflow_job_takes_its_place BEFORE INSERT ON public.workflow_generation_jobs FOR EACH ROW EXECUTE FUNCTION workflow_private.before_job_insert();
+CREATE TRIGGER workflow_jobs_ring_the_doorbell AFTER INSERT ON public.workflow_generation_jobs REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION workflow_private.after_jobs_insert();
+ALTER TABLE ONLY public.workflow_generation_jobs
+    ADD CONSTRAINT workflow_generation_jobs_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+ALTER TABLE ONLY public.workflow_job_events
+    ADD CONSTRAINT workflow_job_events_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.workflow_generation_jobs(id) ON DELETE CASCADE;
+CREATE POLICY "users insert their own jobs, not ahead of others" ON public.workflow_generation_jobs FOR INSERT TO authenticated WITH CHECK (((user_id = ( SELECT auth.uid() AS uid)) AND (priority <= 0)));
+CREATE POLICY "users see their own jobs" ON public.workflow_generation_jobs FOR SELECT TO authenticated USING ((user_id = ( SELECT auth.uid() AS uid)));
+ALTER TABLE public.workflow_generation_jobs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.workflow_job_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.workflow_workers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE workflow_private.claim_keys ENABLE ROW LEVEL SECURITY;
+GRANT USAGE ON SCHEMA public TO anon;
+GRANT USAGE ON SCHEMA public TO authenticated;
+GRANT USAGE ON SCHEMA public TO service_role;
+GRANT ALL ON SCHEMA public TO postgres;
+GRANT USAGE ON SCHEMA workflow_private TO authenticated;
+GRANT USAGE ON SCHEMA workflow_private TO service_role;
+REVOKE ALL ON FUNCTION public.cancel_workflow_job(p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO authenticated;
+GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) TO service_role;
+REVOKE ALL ON FUNCTION public.cleanup_old_jobs() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cleanup_old_jobs() TO service_role;
+REVOKE ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) TO service_role;
+REVOKE ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) TO service_role;
+REVOKE ALL ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) TO service_role;
+REVOKE ALL ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer, p_progress integer, p_phase text, p_logs jsonb, p_preview jsonb, p_checkpoint jsonb, p_observability jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer, p_progress integer, p_phase text, p_logs jsonb, p_preview jsonb, p_checkpoint jsonb, p_observability jsonb) TO service_role;
+REVOKE ALL ON FUNCTION public.retry_workflow_job(p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO authenticated;
+GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO service_role;
+REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) TO service_role;
+REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.after_jobs_insert() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.backlog(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.before_job_insert() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.broadcast(p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.cancel_job(p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.new_job_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.new_job_id() TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.new_job_id() TO service_role;
+GRANT SELECT ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT SELECT ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(id) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(id) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(user_id) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(prompt) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(prompt) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(mode) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(mode) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(current_workflow) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(current_workflow) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(execution_history) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(execution_history) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(config) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(config) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(max_retries) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(priority) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(priority) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(run_at) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(run_at) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO authenticated;
+GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO service_role;
+GRANT INSERT(traceparent) ON TABLE public.workflow_generation_jobs TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.is_operator() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lease(p_seconds integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.retry_job(p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.retry_job(p_job text) TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.retry_job(p_job text) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.ring(p_reason text, p_not_worker text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.use_claim_key(p_worker text, p_key text) FROM PUBLIC;
+GRANT SELECT ON TABLE public.workflow_failures_by_code TO service_role;
+GRANT SELECT ON TABLE public.workflow_job_events TO service_role;
+GRANT SELECT ON TABLE public.workflow_jobs_at_a_glance TO service_role;
+GRANT SELECT ON TABLE public.workflow_jobs_at_a_glance TO authenticated;
+GRANT SELECT ON TABLE public.workflow_model_performance TO service_role;
+GRANT SELECT ON TABLE public.workflow_workers TO service_role;
+GRANT SELECT ON TABLE public.workflow_queue_health TO service_role;
