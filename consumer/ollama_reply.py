@@ -1,0 +1,226 @@
+"""One streamed answer of Ollama, piece by piece: deltas out of bytes, the answer with its figures, or the failure.
+
+Pure: no I/O, no httpx. `consumer.ollama` feeds it; callers see its values through there. "fact" is traces/ollama.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+from consumer.errors import InternalError, JobError, ModelStalledLoop, ModelUnavailable, OutputNotJson, OutputTruncated
+from consumer.job import JsonObject
+from consumer.ollama_wire import LineSplitter, classify, error_text, parse
+
+# `num_predict` bounds an answer to some 100 kB; this bounds what a server that ignores it can make us hold.
+MAX_ANSWER_CHARS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one call cost. Times in milliseconds. «chunk» is a counter of the final chunk, 0 where it is left out.
+
+    - `model`: the name that was asked for.
+    - `model_load_time_ms`: chunk `load_duration` (the server's queue, eviction and load) plus the driver's own clock
+      around the preload that went before this call: preload replies hold no durations (fact 1).
+    - `queue_time_ms`: the wait for the model's slot, in no field of the server (fact 7): chunk `total_duration` less
+      its three parts.
+    - `prompt_time_ms`, `inference_time_ms`: chunk `prompt_eval_duration`, `eval_duration`.
+    - `time_to_first_token_ms`: the driver's clock, from sending the request to the first text; without the preload.
+    - `total_time_ms`: chunk `total_duration` plus the preload.
+    - `input_tokens`, `output_tokens`: chunk `prompt_eval_count`, `eval_count`.
+    - `tokens_per_second`: `eval_count / eval_duration`; None when either is 0.
+    """
+
+    model: str
+    model_load_time_ms: float
+    queue_time_ms: float
+    prompt_time_ms: float
+    inference_time_ms: float
+    time_to_first_token_ms: float
+    total_time_ms: float
+    input_tokens: int
+    output_tokens: int
+    tokens_per_second: float | None
+
+    @classmethod
+    def of(cls, model: str, chunk: JsonObject, *, preload_ms: float, first_token_ms: float) -> Figures:
+        """The figures of a final chunk; what it leaves out, or states as anything but a count, is 0."""
+        total, load, prompt, inference = (
+            _count(chunk, key) / 1e6
+            for key in ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+        )
+        tokens = _count(chunk, "eval_count")
+        return cls(
+            model=model,
+            model_load_time_ms=load + preload_ms,
+            queue_time_ms=max(0.0, total - load - prompt - inference),
+            prompt_time_ms=prompt,
+            inference_time_ms=inference,
+            time_to_first_token_ms=first_token_ms,
+            total_time_ms=total + preload_ms,
+            input_tokens=_count(chunk, "prompt_eval_count"),
+            output_tokens=tokens,
+            tokens_per_second=tokens / inference * 1000 if tokens and inference else None,
+        )
+
+    def as_json(self) -> JsonObject:
+        """As stored in a checkpoint and in `observability`; times to the microsecond."""
+        return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The complete answer: all deltas and the text of the final chunk."""
+
+    text: str
+    figures: Figures
+
+
+class Reply:
+    """Reads one streamed answer. `feed` it bytes as they come; empty bytes are the end of the stream."""
+
+    def __init__(self, model: str, *, preload_ms: float = 0.0) -> None:
+        self.complete = False
+        self._model = model
+        self._preload_ms = preload_ms
+        self._lines = LineSplitter()
+        self._watchdog = Watchdog()
+        self._parts: list[str] = []
+        self._size = 0
+        self._sent = perf_counter()
+        self._first_token_ms: float | None = None
+
+    def feed(self, data: bytes) -> Iterator[Delta | Answer]:
+        """What `data` completes: deltas, and last the answer, after which `complete` is true.
+
+        Raises:
+            JobError: the server reports an error, the model loops, the answer is cut off, or the stream ends early.
+        """
+        for line in self._lines.feed(data) if data else self._lines.end():
+            if line and not self.complete:
+                yield from self._take(parse(line))
+        if not data and not self.complete:
+            raise self._broke_off()
+
+    def _take(self, chunk: JsonObject) -> Iterator[Delta | Answer]:
+        if "error" in chunk:
+            raise classify(200, error_text(chunk), self._model)
+        text = _content(chunk)
+        if text and self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        self._keep(text)
+        if chunk.get("done") is True:
+            self.complete = True
+            yield self._answer(chunk)
+            return
+        self._watchdog.feed(text)
+        if text:
+            yield Delta(text)
+
+    def _keep(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > MAX_ANSWER_CHARS:
+            raise OutputTruncated(f"the answer passed {MAX_ANSWER_CHARS} characters and was cut off")
+        self._parts.append(text)
+
+    def _answer(self, chunk: JsonObject) -> Answer:
+        """The answer, unless the final chunk says that there is none."""
+        reason = chunk.get("done_reason")
+        if reason == "length":
+            raise OutputTruncated(f"{self._model!r} stopped at the limit, after {_count(chunk, 'eval_count')} tokens")
+        if reason in ("load", "unload"):
+            raise InternalError(f"the model server took the request of {self._model!r} for a mere {reason}")
+        text = "".join(self._parts)
+        if not text.strip():
+            raise OutputNotJson(f"{self._model!r} gave an empty answer")
+        first = self._elapsed_ms() if self._first_token_ms is None else self._first_token_ms
+        return Answer(text, Figures.of(self._model, chunk, preload_ms=self._preload_ms, first_token_ms=first))
+
+    def _broke_off(self) -> JobError:
+        """An end without a final chunk: Ollama's repeat guard (fact 9), or a runner that is gone."""
+        if self._watchdog.gave_up:
+            return ModelStalledLoop(f"{self._model!r} repeated itself until the model server gave up")
+        return ModelUnavailable(f"the model server ended the answer of {self._model!r} without a final chunk")
+
+    def _elapsed_ms(self) -> float:
+        return (perf_counter() - self._sent) * 1000
+
+
+class Watchdog:
+    """Watches one answer grow and stops a model that repeats itself. A call costs no more than its text.
+
+    Signs: the last 200 characters are a piece of at most 50 over and over; more than 64 blanks in a row; and, asked
+    for at an early end, 31 equal pieces, at which Ollama's own guard gives up in silence (fact 9).
+    """
+
+    WINDOW = 200
+    PERIOD = 50
+    BLANKS = 64
+    EQUAL_PIECES = 31
+
+    def __init__(self) -> None:
+        self._tail = ""
+        self._blanks = 0
+        self._piece = ""
+        self._equal = 0
+
+    def feed(self, text: str) -> None:
+        """Take the next piece.
+
+        Raises:
+            ModelStalledLoop: the model is stuck.
+        """
+        piece = text.strip()
+        self._equal = self._equal + 1 if piece == self._piece else 1
+        self._piece = piece
+        if self._blank_run(text, piece) > self.BLANKS:
+            raise ModelStalledLoop(f"the model wrote more than {self.BLANKS} blanks in a row")
+        self._tail = (self._tail + text)[-self.WINDOW - self.PERIOD :]
+        if self._is_periodic():
+            raise ModelStalledLoop(f"the last {self.WINDOW} characters of the answer repeat one short piece")
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the last pieces are as equal as those at which Ollama's guard ends a stream."""
+        return self._equal >= self.EQUAL_PIECES
+
+    def _blank_run(self, text: str, piece: str) -> int:
+        """The longest run of blanks that this text holds or completes."""
+        if not piece:
+            self._blanks += len(text)
+            return self._blanks
+        before = self._blanks + len(text) - len(text.lstrip())
+        self._blanks = len(text) - len(text.rstrip())
+        inside = _BLANK_RUN.search(text) if len(text) > self.BLANKS else None
+        return max(before, self._blanks, len(inside.group()) if inside else 0)
+
+    def _is_periodic(self) -> bool:
+        """The window, found again at most `PERIOD` characters earlier, repeats what lies between."""
+        if len(self._tail) < self.WINDOW + self.PERIOD:
+            return False
+        return self._tail.find(self._tail[self.PERIOD :]) < self.PERIOD
+
+
+_BLANK_RUN = re.compile(rf"\s{{{Watchdog.BLANKS + 1},}}")
+
+
+def _content(chunk: JsonObject) -> str:
+    """`message.content`, "" where it is missing or no text."""
+    message = chunk.get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _count(chunk: JsonObject, key: str) -> int:
+    value = chunk.get(key)
+    return value if type(value) is int and value > 0 else 0
