@@ -1,0 +1,74 @@
+"""The bell between everything that may mean work and the dispatcher: any number of rings is one wake-up.
+
+Rung by the listener's callbacks, freed slots, deadlines and the heartbeat; awaited and cleared by the dispatcher,
+which clears it *before* it claims, so that no ring is lost (design rule 1). A ring may name a job: only a hint, used to
+measure event → claim, never to decide what is claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+Source = Literal[
+    "postgres_changes", "broadcast", "ready", "deadline", "slot", "heartbeat", "poke", "manual", "start"
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One ring: who rang, when (`time.monotonic()`, seconds), and for which job, if known."""
+
+    source: Source
+    at: float
+    job_id: str | None = None
+
+
+class Doorbell:
+    """A bell that stays rung until it is cleared; belongs to one event loop.
+
+    It remembers the first ring of each job, and of each source that named none, at most `bound` in all. Beyond that
+    only hints are lost, counted in `dropped`.
+    """
+
+    def __init__(self, *, bound: int = 1000) -> None:
+        self._bound = bound
+        self._rung = asyncio.Event()
+        self._hints: dict[str, Ring] = {}
+        self._dropped = 0
+
+    def ring(self, source: Source, job_id: str | None = None) -> None:
+        """Wake the dispatcher. O(1), never blocks, never raises: safe inside the socket's reader."""
+        self._rung.set()
+        key = job_id or f"({source})"
+        if key in self._hints:
+            return
+        if len(self._hints) >= self._bound:
+            self._dropped += 1
+            return
+        self._hints[key] = Ring(source, time.monotonic(), job_id)
+
+    async def wait(self) -> None:
+        """Until it is rung; at once when it is rung already."""
+        await self._rung.wait()
+
+    def clear(self) -> dict[str, Ring]:
+        """Silence the bell, before claiming; returns what rang since the last clear, by job id.
+
+        A source that named no job is under its name in brackets, e.g. "(ready)", which no job id can be.
+        """
+        self._rung.clear()
+        hints, self._hints = self._hints, {}
+        return hints
+
+    @property
+    def depth(self) -> int:
+        """Hints held since the last clear."""
+        return len(self._hints)
+
+    @property
+    def dropped(self) -> int:
+        """Hints lost to the bound, in all. A job without a hint is claimed all the same."""
+        return self._dropped
