@@ -1,0 +1,86 @@
+"""Brings a config value to its field's type, where that loses nothing. Old editors send every value as a string."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from schemas.catalog import Field, FieldType
+from schemas.templates import is_template
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def coerce(field: Field, value: Any) -> Any:
+    """The value in the field's type, or as it is when that is not possible; templates stay."""
+    if is_template(value) and field.type != "string":
+        return value
+    return _by_option(field, _BY_TYPE[field.type](value))
+
+
+def _by_option(field: Field, value: Any) -> Any:
+    """`post` for the option `POST`."""
+    if not field.options or not isinstance(value, str):
+        return value
+    return next((option for option in field.options if option.lower() == value.strip().lower()), value)
+
+
+def _string(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) and value else value
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value.strip())
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return value
+    return int(number) if number.is_integer() else number
+
+
+def _boolean(value: Any) -> Any:
+    return _BOOLEANS.get(str(value).strip().lower(), value) if isinstance(value, str | int) else value
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, str) or not value.strip():
+        return value
+    parsed = _parsed(value)
+    if isinstance(parsed, list):
+        return parsed
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _object(value: Any) -> Any:
+    value = _parsed(value) if isinstance(value, str) else value
+    pairs = value if isinstance(value, list) and value else None
+    if pairs and all(isinstance(pair, dict) and set(pair) == {"name", "value"} for pair in pairs):
+        return {str(pair["name"]): pair["value"] for pair in pairs}
+    return value
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+_BY_TYPE: Mapping[FieldType, Callable[[Any], Any]] = {
+    "string": _string,
+    "number": _number,
+    "boolean": _boolean,
+    "array": _array,
+    "object": _object,
+}

@@ -1,0 +1,45 @@
+"""Repairs of the nodes as such: stale types mapped, ids made unique, a missing trigger added. Called by `mend`."""
+
+from __future__ import annotations
+
+from handlers.draft import Draft, Names, Node
+from handlers.existing import recover_type
+from schemas.catalog import STALE
+from schemas.clean import one_line
+
+
+def repair_types(draft: Draft, trigger: str) -> None:
+    """Map types, make ids unique, add the trigger. What has no single right answer stays for the validator."""
+    for index, node in enumerate(draft.nodes):
+        _map_type(draft, index, node)
+    _unique_ids(draft)
+    _add_trigger(draft, trigger)
+
+
+def _map_type(draft: Draft, index: int, node: Node) -> None:
+    said = node.type
+    if said not in draft.catalog:
+        node.type = recover_type(node.id, node.label, [said], draft.catalog)
+    if node.type in STALE:
+        node.type, implied = STALE[node.type][0], STALE[node.type][1]
+        node.config = {**implied, **node.config}
+    if node.type != said:
+        draft.mended("UNKNOWN_NODE_TYPE", f"{one_line(said)} is {node.type} now.", "nodes", index, "type")
+
+
+def _unique_ids(draft: Draft) -> None:
+    names, seen = Names(draft.ids), set[str]()
+    for index, node in enumerate(draft.nodes):
+        if node.id in seen:
+            # Edges name the first of the two; which they meant cannot be known.
+            fresh = names.fresh(node.type)
+            draft.mended("DUPLICATE_NODE_ID", f"A second {one_line(node.id)} is {fresh} now.", "nodes", index, "id")
+            node.id = fresh
+        seen.add(node.id)
+
+
+def _add_trigger(draft: Draft, trigger: str) -> None:
+    if any(draft.is_trigger(node) for node in draft.nodes):
+        return
+    draft.nodes.insert(0, Node(Names(draft.ids).fresh(trigger), trigger))
+    draft.mended("NO_TRIGGER", f"A trigger was missing; {trigger} was added.", "nodes")

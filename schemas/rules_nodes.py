@@ -1,0 +1,97 @@
+"""Rules about single nodes: known type, filled and well-typed config, credentials that nobody invented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from consumer.errors import Violation
+from schemas.catalog import Field, NodeType
+from schemas.clean import one_line
+from schemas.forms import form_faults
+from schemas.subject import Json, Subject, is_placeholder, pointer
+from schemas.templates import is_template
+
+_PYTHON: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": (dict, list),
+}
+
+
+def check(subject: Subject) -> Iterator[Violation]:
+    """The violations of the nodes, node by node."""
+    types = [subject.type_of(node) for node in subject.nodes]
+    if not any(kind is None or not kind.trigger for kind in types):
+        yield Violation("NO_NODES", "/nodes", "The workflow has no step that does something.")
+    if subject.nodes and not any(kind is not None and kind.trigger for kind in types):
+        yield Violation("NO_TRIGGER", "/nodes", "The workflow has no trigger, so nothing ever starts it.")
+    yield from _duplicates(subject)
+    for index, (node, kind) in enumerate(zip(subject.nodes, types, strict=True)):
+        if kind is None:
+            text = f"There is no node type {one_line(node['type'])}."
+            yield Violation("UNKNOWN_NODE_TYPE", pointer("nodes", index, "type"), text)
+        else:
+            yield from _config(subject, index, node, kind)
+
+
+def filled(field: Field, value: object) -> bool:
+    """Whether the value counts as given: not null, and neither blank text nor an empty list unless that is allowed."""
+    if isinstance(value, str):
+        return field.blank or bool(value.strip())
+    return value is not None and value != [] and value != {}
+
+
+def well_typed(field: Field, value: object) -> bool:
+    """Whether the value has the field's type. A template may stand for anything; true is not a number."""
+    if is_template(value):
+        return True
+    if isinstance(value, bool) and field.type != "boolean":
+        return False
+    return isinstance(value, _PYTHON[field.type])
+
+
+def invented(subject: Subject, field: Field, value: object) -> bool:
+    """Whether a filled credential or account field holds what the user never gave."""
+    if is_template(value):
+        return False
+    if subject.known is None:
+        return field.credential and is_placeholder(value)
+    return not (subject.known.secret(value) if field.credential else subject.known.account(value))
+
+
+def _duplicates(subject: Subject) -> Iterator[Violation]:
+    seen: set[str] = set()
+    for index, node in enumerate(subject.nodes):
+        if node["id"] in seen:
+            text = f"The id {one_line(node['id'])} is used by more than one node."
+            yield Violation("DUPLICATE_NODE_ID", pointer("nodes", index, "id"), text)
+        seen.add(node["id"])
+
+
+def _config(subject: Subject, index: int, node: Json, kind: NodeType) -> Iterator[Violation]:
+    for field in kind.fields:
+        where = pointer("nodes", index, "config", field.name)
+        value = node["config"].get(field.name)
+        if filled(field, value):
+            yield from _value(subject, field, value, where)
+        elif field.needed(node["config"]) and not _excused(subject, node, field):
+            text = f"{kind.label} ({one_line(node['id'])}) needs {field.name}."
+            yield Violation("MISSING_REQUIRED_FIELD", where, text)
+    if kind.name == "form":
+        yield from form_faults(node["config"], pointer("nodes", index, "config"))
+
+
+def _excused(subject: Subject, node: Json, field: Field) -> bool:
+    return field.from_user and (node["id"], field.name) in subject.listed
+
+
+def _value(subject: Subject, field: Field, value: object, where: str) -> Iterator[Violation]:
+    if not well_typed(field, value):
+        yield Violation("INVALID_FIELD_TYPE", where, f"{field.name} must be of type {field.type}.")
+    elif field.options and not field.open and value not in field.options and not is_template(value):
+        yield Violation("INVALID_OPTION", where, f"{field.name} must be one of {', '.join(field.options)}.")
+    elif field.from_user and invented(subject, field, value):
+        text = f"{field.name} holds a value that the user never gave; leave it empty."
+        yield Violation("INVENTED_CREDENTIAL", where, text)

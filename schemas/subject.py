@@ -1,0 +1,63 @@
+"""What the validator's rules look at: a workflow of sound shape, the catalogue, and what the user gave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.catalog import Catalog, NodeType
+
+Json = Mapping[str, Any]
+
+
+# Only what cannot be a real credential, since a real one may hold any word.
+_PLACEHOLDER = re.compile(r"(?i)\byour[-_ ]|x{6,}|<[^>]*>|\bchange[-_ ]?me\b|\bplaceholder\b")
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a credential's value is plainly a stand-in, such as `YOUR_API_KEY`."""
+    return _PLACEHOLDER.search(str(value)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the user gave: `values` of the job's config (and of the workflow to edit), and the `prompt`."""
+
+    values: frozenset[str] = frozenset()
+    prompt: str = ""
+
+    def secret(self, value: object) -> bool:
+        """Whether a credential has this value from the user. Only config counts, and no placeholder does."""
+        return str(value) in self.values and not is_placeholder(value)
+
+    def account(self, value: object) -> bool:
+        """Whether the user named this account, sheet or host, in the config or in the prompt."""
+        return str(value) in self.values or str(value).casefold() in self.prompt.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A workflow whose shape is sound. `listed`: (node, field) of `requiredCredentials`."""
+
+    nodes: Sequence[Json]
+    edges: Sequence[Json]
+    catalog: Catalog
+    listed: frozenset[tuple[str, str]]
+    known: Known | None
+
+    @classmethod
+    def of(cls, workflow: Json, catalog: Catalog, known: Known | None) -> Subject:
+        """The subject of a workflow that has passed the shape check."""
+        listed = frozenset((entry["node"], entry["field"]) for entry in workflow["requiredCredentials"])
+        return cls(workflow["nodes"], workflow["edges"], catalog, listed, known)
+
+    def type_of(self, node: Json) -> NodeType | None:
+        """The catalogue's entry for the node's type."""
+        return self.catalog.get(node["type"])
+
+
+def pointer(*parts: str | int) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

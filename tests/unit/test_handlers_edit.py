@@ -1,0 +1,158 @@
+"""Edit mode changes what is asked and keeps the rest: ids, positions, configs; nothing is lost in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from consumer.job import Job, JsonObject
+from handlers.existing import read_existing, recover_type
+from tests.unit.handlers_kit import CATALOG, codes, job, model_step, routes, slack, validated
+
+URL = "https://hooks.example/T1"
+FLAT: JsonObject = {
+    "name": "Orders",
+    "summary": "Routes orders.",
+    "nodes": [
+        {"id": "start", "type": "webhook", "label": "In", "position": {"x": 0, "y": 7}, "config": {"method": "POST"}},
+        {
+            "id": "tell",
+            "type": "slack_message",
+            "label": "Tell",
+            "position": {"x": 300, "y": 7},
+            "config": {"webhookUrl": URL, "message": "Old", "extra": [1]},
+        },
+        {"id": "end", "type": "log_output", "label": "Log", "position": {"x": 600, "y": 7}, "config": {"message": "m"}},
+    ],
+    "edges": [{"id": "a", "source": "start", "target": "tell"}, {"id": "b", "source": "tell", "target": "end"}],
+}
+
+
+def edit(prompt: str = "Change the message", workflow: JsonObject | None = None, **columns: Any) -> Job:
+    return job(prompt, mode="edit", current_workflow=FLAT if workflow is None else workflow, **columns)
+
+
+def result(answer: JsonObject, work: Job | None = None) -> JsonObject:
+    flow: JsonObject = validated(work or edit(), answer)["workflow"]
+    return flow
+
+
+def test_a_change_touches_only_what_it_names() -> None:
+    flow = result({"explanation": "New text.", "change": [{"id": "tell", "config": {"message": "New"}}]})
+    assert flow["nodes"][1] == {**FLAT["nodes"][1], "config": {"webhookUrl": URL, "message": "New", "extra": [1]}}
+    assert (flow["nodes"][0], flow["nodes"][2]) == (FLAT["nodes"][0], FLAT["nodes"][2])
+    assert flow["edges"] == FLAT["edges"]
+    assert flow["explanation"] == "New text."
+
+
+def test_a_new_node_gets_a_free_id_and_a_free_place() -> None:
+    flow = result({"explanation": "x", "add": {"n1": slack("tell")}}, edit("Add a message"))
+    assert flow["nodes"][:3] == FLAT["nodes"]
+    new = flow["nodes"][3]
+    assert new["id"] == "slack_message_1"
+    assert (new["position"]["x"], new["position"]["y"]) not in [
+        (n["position"]["x"], n["position"]["y"]) for n in FLAT["nodes"]
+    ]
+    assert ("tell", "slack_message_1", None) in routes(flow)
+    assert flow["requiredCredentials"] == [{"node": "slack_message_1", "field": "webhookUrl"}]
+
+
+def test_new_nodes_may_follow_each_other() -> None:
+    flow = result({"explanation": "x", "add": {"n1": slack("end"), "n2": slack("n1")}}, edit("Add two"))
+    assert routes(flow)[2:] == [("end", "slack_message_1", None), ("slack_message_1", "slack_message_2", None)]
+
+
+def test_a_removed_node_is_bridged_and_told() -> None:
+    flow = result(
+        {"explanation": "Less noise.", "remove": ["tell", "start", "nobody"]}, edit("Remove the Slack message")
+    )
+    assert routes(flow) == [("start", "end", None)]
+    assert flow["explanation"] == "Less noise. Removed: Tell (tell)."
+
+
+def test_an_answer_that_says_nothing_changes_nothing() -> None:
+    flow = result({"change": "x", "add": [], "remove": {"a": 1}})
+    assert flow["nodes"] == FLAT["nodes"] and flow["edges"] == FLAT["edges"]
+    assert flow["explanation"]
+
+
+def test_credentials_of_the_workflow_to_edit_are_the_users() -> None:
+    assert result({"explanation": "x"})["nodes"][1]["config"]["webhookUrl"] == URL
+
+
+def test_an_invented_credential_in_a_change_is_emptied() -> None:
+    flow = result({"explanation": "x", "change": [{"id": "tell", "config": {"webhookUrl": "https://evil.example"}}]})
+    assert flow["nodes"][1]["config"]["webhookUrl"] == ""
+
+
+def test_old_editors_types_are_recovered_and_values_coerced() -> None:
+    old = {
+        "nodes": [
+            {
+                "id": "interval_1",
+                "type": "custom",
+                "position": {"x": 1, "y": 2},
+                "data": {"type": "custom", "label": "Tick", "config": {"interval": "5m"}},
+            },
+            {"id": "x9", "type": "custom", "data": {"type": "limit", "label": "Few", "config": {"limit": "3"}}},
+            {"id": "y", "type": "custom", "label": "Log output", "config": {"message": 5}},
+        ],
+        "edges": [{"id": "e", "source": "interval_1", "target": "x9"}, {"id": "e", "source": "x9", "target": "y"}],
+    }
+    value = validated(edit("Change it", old), {"explanation": "x"})
+    flow = value["workflow"]
+    assert [node["type"] for node in flow["nodes"]] == ["interval", "limit", "log_output"]
+    assert flow["nodes"][1]["config"] == {"limit": 3}
+    assert flow["nodes"][2]["config"] == {"message": "5"}
+    assert flow["nodes"][0]["position"] == {"x": 1, "y": 2}
+    assert len({edge["id"] for edge in flow["edges"]}) == 2
+    assert {"UNKNOWN_NODE_TYPE", "INVALID_FIELD_TYPE"} <= set(codes(value))
+
+
+@pytest.mark.parametrize(
+    ("node_id", "label", "said", "kind"),
+    [
+        ("slack_message_3", "", "custom", "slack_message"),
+        ("if-else-1700", "", "custom", "if_else"),
+        ("if_else-1700", "", "custom", "if_else"),
+        ("n7", "Google Sheets", "custom", "google_sheets"),
+        ("slack_message_3", "Telegram", "telegram", "telegram"),
+        ("n7", "Whatever", "custom", "custom"),
+    ],
+)
+def test_the_type_is_recovered_from_id_or_label(node_id: str, label: str, said: str, kind: str) -> None:
+    assert recover_type(node_id, label, [said], CATALOG) == kind
+
+
+def test_a_hostile_workflow_to_edit_is_read() -> None:
+    raw = {"nodes": [{"id": 5}, "x", {"id": "a\x00", "type": 1, "position": {"x": "1"}, "data": []}], "edges": [1, {}]}
+    draft = read_existing(raw, CATALOG)
+    assert [node.id for node in draft.nodes] == ["node_1", "a"]
+    assert draft.nodes[1].position is None
+
+
+def schema_of(prompt: str) -> JsonObject:
+    schema: JsonObject = model_step("edit", "generate").request(edit(prompt), {}, 0).schema["properties"]
+    return schema
+
+
+def test_only_the_kinds_of_change_that_the_words_speak_of_are_possible() -> None:
+    assert set(schema_of("Change the text to hello")) == {"explanation", "change"}
+    assert set(schema_of("Add a Telegram message")) == {"explanation", "add"}
+    assert set(schema_of("Remove the log")) == {"explanation", "change", "remove"}
+    assert set(schema_of("Replace Slack by Discord")) == {"explanation", "add", "change", "remove"}
+    assert set(schema_of("better please")) == {"explanation", "change"}
+
+
+def test_only_existing_nodes_can_be_named() -> None:
+    schema = schema_of("Replace Slack by Discord")
+    assert schema["remove"]["items"]["enum"] == ["tell", "end"]
+    assert schema["add"]["properties"]["n1"]["properties"]["type"] == {"const": "discord_webhook"}
+    assert schema["add"]["properties"]["n1"]["properties"]["after"]["enum"] == ["start", "tell", "end"]
+
+
+def test_the_model_sees_the_workflow_without_its_credentials() -> None:
+    text = model_step("edit", "generate").request(edit(), {}, 0).messages[-1].content
+    assert "tell (slack_message) Tell" in text and "start -> tell" in text
+    assert URL not in text

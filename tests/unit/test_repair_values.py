@@ -1,0 +1,190 @@
+"""Types, ids, values, templates and credentials are repaired; what only the user knows is listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from consumer.errors import WorkflowInvalid
+from handlers.coerce import coerce
+from schemas.catalog import Field, FieldType
+from schemas.validator import validate_workflow
+from tests.unit.handlers_kit import CATALOG, answer, codes, job, log, slack, step_of, validated, workflow_of
+
+
+def config_of(flow: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(node["config"] for node in flow["nodes"] if node["type"] == kind)
+
+
+def test_a_missing_trigger_is_added_and_wired() -> None:
+    value = validated(job("Every day at 8 tell Slack"), {"nodes": [slack()]})
+    assert codes(value)[0] == "NO_TRIGGER"
+    assert value["workflow"]["nodes"][0]["type"] == "schedule"
+
+
+def test_ids_are_type_and_number() -> None:
+    flow = workflow_of(job(), answer(slack("trigger"), slack("n1"), log("n2")))
+    assert [node["id"] for node in flow["nodes"]] == ["webhook_1", "slack_message_1", "slack_message_2", "log_output_1"]
+
+
+@pytest.mark.parametrize(
+    ("stale", "now"),
+    [("email_resend", "google_gmail"), ("log", "log_output"), ("Log-Output", "log_output")],
+)
+def test_stale_names_are_mapped(stale: str, now: str) -> None:
+    step: dict[str, Any] = {"type": stale, "label": now.replace("_", " "), "after": "trigger"}
+    step["config"] = {"message": "x", "subject": "s", "body": "b", "to": "a@example.org"}
+    value = validated(job(), answer(step))
+    assert value["workflow"]["nodes"][1]["type"] == now
+    assert "UNKNOWN_NODE_TYPE" in codes(value)
+
+
+def test_a_stale_trigger_is_still_the_trigger() -> None:
+    value = validated(job(), answer(slack("trigger"), trigger={"type": "http_trigger", "config": {"method": "get"}}))
+    assert config_of(value["workflow"], "webhook") == {"method": "GET"}
+
+
+def test_a_type_that_means_nothing_is_left_to_the_model() -> None:
+    with pytest.raises(WorkflowInvalid) as caught:
+        validated(job(), answer(step_of("laser", "trigger")))
+    assert [violation.code for violation in caught.value.violations] == ["UNKNOWN_NODE_TYPE"]
+
+
+def test_what_the_prompt_states_is_put_in_place() -> None:
+    steps = step_of("http_request", "trigger"), slack("n1"), step_of("google_gmail", "n2", subject="s", body="b")
+    work = job("Fetch https://a.example/x, post to #ops in Slack and mail bob@example.org")
+    flow = workflow_of(work, answer(*steps))
+    assert config_of(flow, "http_request")["url"] == "https://a.example/x"
+    assert config_of(flow, "slack_message")["channel"] == "#ops"
+    assert config_of(flow, "google_gmail")["to"] == "bob@example.org"
+    assert config_of(flow, "google_gmail")["operation"] == "send"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"slackWebhookUrl": "https://h.example/1"},
+        {"slack_webhook_url": "https://h.example/1"},
+        {"slack_message": {"webhookUrl": "https://h.example/1"}},
+        {"webhookUrl": "https://h.example/1"},
+    ],
+)
+def test_the_users_values_are_put_in_place(config: dict[str, Any]) -> None:
+    flow = workflow_of(job(config=config), answer(slack("trigger")))
+    assert config_of(flow, "slack_message")["webhookUrl"] == "https://h.example/1"
+    assert flow["requiredCredentials"] == []
+
+
+def test_a_key_named_plainly_goes_to_no_one_when_two_services_want_one() -> None:
+    steps = step_of("openai_gpt", "trigger", prompt="x"), step_of("stripe", "n1", operation="refund")
+    flow = workflow_of(job(config={"apiKey": "k-1"}), answer(*steps))
+    assert config_of(flow, "stripe")["apiKey"] == "" == config_of(flow, "openai_gpt")["apiKey"]
+    assert [entry["node"] for entry in flow["requiredCredentials"]] == ["openai_gpt_1", "stripe_1"]
+
+
+def test_an_invented_credential_is_emptied_and_listed() -> None:
+    value = validated(job(), answer(step_of("openai_gpt", "trigger", prompt="x", apiKey="sk-123")))
+    assert codes(value) == ["INVENTED_CREDENTIAL"]
+    assert value["workflow"]["requiredCredentials"] == [{"node": "openai_gpt_1", "field": "apiKey"}]
+
+
+def test_a_placeholder_in_the_config_is_no_credential() -> None:
+    flow = workflow_of(
+        job(config={"openaiApiKey": "YOUR_API_KEY"}), answer(step_of("openai_gpt", "trigger", prompt="x"))
+    )
+    assert flow["requiredCredentials"] == [{"node": "openai_gpt_1", "field": "apiKey"}]
+    assert validate_workflow(flow, CATALOG) == []
+
+
+def test_a_users_url_may_hold_any_word() -> None:
+    flow = workflow_of(job(config={"webhookUrl": "https://hooks.example/dummy"}), answer(slack("trigger")))
+    assert validate_workflow(flow, CATALOG) == []
+
+
+def test_required_fields_that_the_model_left_out_get_their_default_or_are_reported() -> None:
+    flow = workflow_of(job(), answer(step_of("wait", "trigger")))
+    assert config_of(flow, "wait") == {"duration": "5m"}
+    with pytest.raises(WorkflowInvalid, match="MISSING_REQUIRED_FIELD"):
+        validated(job(), answer(step_of("log_output", "trigger")))
+
+
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        ("Dear {{name}}", "Dear {{input.name}}"),
+        ("{{trigger.body.name}}", "{{input.body.name}}"),
+        ("{{$json.id}}", "{{input.id}}"),
+        ("{{variables.lost}}", "{{input.lost}}"),
+        ("{{input.ok}} {{ input.a[0].b }}", "{{input.ok}} {{ input.a[0].b }}"),
+        ("{{open", "{{open"),
+    ],
+)
+def test_references_with_one_meaning_are_rewritten(text: str, repaired: str) -> None:
+    flow = workflow_of(job(), answer(slack("trigger", text)))
+    assert config_of(flow, "slack_message")["message"] == repaired
+
+
+def test_a_variable_that_was_set_before_is_meant_by_its_name() -> None:
+    setter = step_of("set_variable", "trigger")
+    setter["config"] = {"name": "limit", "value": "3"}
+    flow = workflow_of(job(), answer(setter, slack("n1", "{{limit}} {{variables.limit}}")))
+    assert config_of(flow, "slack_message")["message"] == "{{variables.limit}} {{variables.limit}}"
+
+
+def test_a_reference_without_meaning_is_left_to_the_model() -> None:
+    with pytest.raises(WorkflowInvalid, match="BROKEN_TEMPLATE_REFERENCE"):
+        validated(job(), answer(slack("trigger", "{{1 + 1}}")))
+
+
+def test_a_form_is_completed() -> None:
+    fields = [
+        {"question": "Your mail", "kind": "email", "required": True},
+        {"label": "Your mail", "type": "select", "required": "false"},
+        {"name": "city", "type": "select", "options": ["A", "B"]},
+        "junk",
+    ]
+    start = {"type": "form", "config": {"formTitle": "T", "formDescription": "D", "fields": fields}}
+    flow = workflow_of(job("When the form is sent, tell Slack"), answer(slack("trigger"), trigger=start))
+    form = config_of(flow, "form")
+    assert [(field["name"], field["type"], field["required"]) for field in form["fields"]] == [
+        ("your_mail", "email", True),
+        ("your_mail_2", "text", False),
+        ("city", "select", False),
+    ]
+    assert (form["submitButtonText"], form["redirectUrl"]) == ("Submit", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("number", "5", 5),
+        ("number", " 2.5 ", 2.5),
+        ("number", "five", "five"),
+        ("number", "1e999", "1e999"),
+        ("number", "{{input.n}}", "{{input.n}}"),
+        ("boolean", "True", True),
+        ("boolean", 0, False),
+        ("boolean", "perhaps", "perhaps"),
+        ("array", '["a", 1]', ["a", 1]),
+        ("array", "a, b", ["a", "b"]),
+        ("array", {"a": 1}, [{"a": 1}]),
+        ("array", "", ""),
+        ("object", '{"a": 1}', {"a": 1}),
+        ("object", [{"name": "a", "value": "1"}], {"a": "1"}),
+        ("object", "plain", "plain"),
+        ("string", 5, "5"),
+        ("string", True, "true"),
+        ("string", ["a"], '["a"]'),
+        ("string", None, None),
+    ],
+)
+def test_values_are_brought_to_their_type(kind: FieldType, before: Any, after: Any) -> None:
+    result = coerce(Field("f", kind), before)
+    assert result == after and type(result) is type(after)
+
+
+def test_labels_lose_the_half_word_at_the_schemas_bound_and_control_characters() -> None:
+    step = {**slack("trigger"), "label": "Tell everyone in the team ab"}
+    flow = workflow_of(job(), answer(step, {**log("n1"), "label": "\x1b[31mred"}))
+    assert [node["label"] for node in flow["nodes"]][1:] == ["Tell everyone in the team", "red"]
