@@ -63,6 +63,8 @@ class RestApi:
             return await self._run(http, caller, cache, path)
         except RestError as error:
             return error.response()
+        except requests.ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
         except UnicodeDecodeError:
             return Response("Something went wrong", 500, {"Content-Type": "text/plain; charset=utf-8"})
 
