@@ -1,0 +1,189 @@
+"""The composition root: builds the worker from its settings, runs it, drains it. Nothing else sees all parts.
+
+Called by the CLI's `run`. SIGTERM or Ctrl-C stops claiming and lets running jobs finish within the grace; a second one
+hands them back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
+
+from loguru import logger
+
+from consumer import systemd
+from consumer.dispatcher import Dispatcher
+from consumer.doorbell import Doorbell
+from consumer.errors import StoreError
+from consumer.heartbeat import Heartbeat, Rhythm
+from consumer.job import JsonObject
+from consumer.lanes import ModelLane
+from consumer.listener import Listener, ListenerTimings
+from consumer.ollama import Clocks, ModelOptions, Ollama
+from consumer.outcome import RetryPolicy
+from consumer.preflight import check_database, check_models
+from consumer.reconciler import Reconciler
+from consumer.runner import Limits, Runner
+from consumer.settings import Settings
+from consumer.steps import Workbench
+from consumer.store import Store
+from handlers.registry import handler_for
+
+# Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
+LONGEST_SESSION = 23 * 3600.0
+# A settling write that is under way when the grace ends gets this long.
+LAST_WRITES = 10.0
+
+
+class Worker:
+    """One worker process's parts, built from settings. Use `run`."""
+
+    def __init__(self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str]) -> None:
+        self._settings = settings
+        self._store = store
+        self._ollama = ollama
+        self._stops = 0
+        self._stop = asyncio.Event()
+        self.bell = Doorbell()
+        bench = Workbench(
+            ollama, ModelLane(), settings.models, digests, settings.ollama_load_timeout,
+            settings.ollama_first_token_timeout,
+        )  # fmt: skip
+        policy = RetryPolicy(base=settings.retry_delay_base)
+        self.runner = Runner(store, bench, handler_for, policy, Limits(attempt=settings.job_timeout))
+        self.dispatcher = Dispatcher(
+            store, self.runner, self.bell, slots=settings.worker_concurrency, max_retries=settings.max_retries
+        )
+        self.reconciler = Reconciler(store, self.dispatcher, self.bell)
+        recycle = settings.realtime_recycle_hours * 3600
+        self.listener = Listener(
+            realtime_url=settings.realtime_url,
+            key=settings.supabase_service_role_key.get_secret_value(),
+            worker_id=settings.worker_id,
+            on_ring=self.bell.ring,
+            on_ready=self._subscribed,
+            on_canary=lambda beat: self.heartbeat.heard_canary(beat),
+            on_poke=self._poked,
+            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION))),
+        )
+        rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
+        self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, self.describe)
+
+    def describe(self) -> JsonObject:
+        """What the worker's row in `workflow_workers` says about it."""
+        return {
+            **identity(),
+            "concurrency": self._settings.worker_concurrency,
+            "busy_with": self.runner.running,
+            "models": dict(self._settings.models),
+            "realtime": self.listener.state.value,
+            "missed_events": self.dispatcher.missed_events,
+        }
+
+    def stop(self) -> None:
+        """First call: drain. Second call: hand running jobs back at once."""
+        self._stops += 1
+        if self._stops > 1:
+            self.runner.hand_back()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, then drain."""
+        async with asyncio.TaskGroup() as tasks:
+            services = [
+                tasks.create_task(self.listener.run(), name="listener"),
+                tasks.create_task(self.heartbeat.run(), name="heartbeat"),
+                tasks.create_task(self.reconciler.run(), name="reconciler"),
+                tasks.create_task(self._announce(), name="announce"),
+            ]
+            tasks.create_task(self.dispatcher.run(), name="dispatcher")
+            await self._stop.wait()
+            await self._drain()
+            for service in services:
+                service.cancel()
+        with suppress(StoreError):
+            await self._store.heartbeat({}, stopping=True)
+        logger.info("stopped")
+
+    async def _drain(self) -> None:
+        grace = self._settings.shutdown_grace
+        systemd.notify("STOPPING=1")
+        logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
+        self.dispatcher.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.dispatcher.drained(), grace)
+        self.runner.hand_back()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.dispatcher.drained(), LAST_WRITES)
+
+    async def _announce(self) -> None:
+        await self.listener.wait_ready()
+        systemd.notify("READY=1\nSTATUS=ready, waiting for jobs")
+        logger.bind(worker=self._settings.worker_id).info("ready: waiting for jobs")
+
+    def _subscribed(self) -> None:
+        self.reconciler.gap()
+        self.heartbeat.soon()
+
+    def _poked(self) -> None:
+        self.bell.ring("poke")
+        self.runner.look()
+
+
+def identity() -> JsonObject:
+    """Who this process is."""
+    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": version("workflow-consumer")}
+
+
+async def run_worker(settings: Settings) -> None:
+    """Check the surroundings, then work until SIGTERM or SIGINT.
+
+    Raises:
+        SetupError: the surroundings are wrong; one line says what to do.
+    """
+    if settings.redis_url is not None:
+        logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(connected(settings))
+        ollama = build_ollama(settings)
+        stack.push_async_callback(ollama.aclose)
+        await check_database(store, settings.supabase_url, identity())
+        digests = await check_models(ollama, settings)
+        worker = Worker(settings, store, ollama, dict(digests))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+            stack.callback(loop.remove_signal_handler, number)
+        await worker.run()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Store]:
+    """A store for these settings, closed at the end."""
+    store = await Store.connect(
+        settings.supabase_url,
+        settings.supabase_service_role_key.get_secret_value(),
+        worker_id=settings.worker_id,
+        lease_seconds=settings.lease_seconds,
+    )
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def build_ollama(settings: Settings) -> Ollama:
+    """The driver with the four clocks and the one frozen option set."""
+    clocks = Clocks(
+        load=settings.ollama_load_timeout,
+        first_token=settings.ollama_first_token_timeout,
+        between_tokens=settings.ollama_between_tokens_timeout,
+        total=settings.ollama_timeout,
+    )
+    options = ModelOptions(num_ctx=settings.ollama_num_ctx, keep_alive=settings.ollama_keep_alive)
+    return Ollama(settings.ollama_local_url, clocks=clocks, options=options)

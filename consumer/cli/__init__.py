@@ -1,0 +1,26 @@
+"""The command `consumer`. Thin commands over the same functions that the service uses; data on stdout, words on stderr.
+
+Exit codes follow sysexits: 78 configuration, 69 unavailable, 65 bad data, 64 usage (click: 2).
+"""
+
+from __future__ import annotations
+
+import click
+
+from consumer.cli.local import demo, dev
+from consumer.cli.operate import reconcile, run
+from consumer.cli.people import status, submit
+from consumer.cli.workflows import validate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="workflow-consumer")
+def main() -> None:
+    """Insert a row, get a valid workflow: the worker and its tools.
+
+    Settings come from the environment or a .env file: SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY, OLLAMA_LOCAL_URL, …
+    """
+
+
+for command in (run, dev, demo, submit, status, reconcile, validate):
+    main.add_command(command)

@@ -1,0 +1,98 @@
+"""Commands of the people who want workflows: submit, status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from consumer.cli.common import command, fail, print_json
+from consumer.errors import StoreError
+from consumer.job import JsonObject
+from consumer.settings import load_settings
+
+EX_DATAERR = 65
+EX_NOINPUT = 66
+
+
+def _json_object(context: click.Context, parameter: click.Parameter, value: str | None) -> JsonObject | None:
+    if value is None:
+        return None
+    try:
+        parsed = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise click.BadParameter('must be a JSON object, e.g. \'{"webhookUrl": "https://…"}\'')
+    return parsed
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--mode", type=click.Choice(["create", "edit"]), default="create", show_default=True)
+@click.option("--current-workflow", type=click.File(), help="File with the workflow to edit (mode edit).")
+@click.option("--config", callback=_json_object, help="JSON object of values that nodes may use.")
+@click.option("--user-id", help="Submit for this user (uuid).")
+@click.option("--idempotency-key", help="Repeating with the same key gives the same job.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+async def submit(prompt: str, current_workflow: Any, as_json: bool, **fields: Any) -> None:
+    """Submit a job with the service key and print its id.
+
+    \b
+    Example:
+      consumer submit "Every morning at 9, post the open orders to Slack"
+    """
+    workflow = _json_object_file(current_workflow)
+    answer = await _with_store(lambda store: store.submit(prompt=prompt, current_workflow=workflow, **fields))
+    print_json(answer) if as_json else click.echo(answer["job_id"])
+
+
+@click.command()
+@click.argument("job_id")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
+@command
+async def status(job_id: str, as_json: bool) -> None:
+    """Show how a job is doing.
+
+    \b
+    Example:
+      consumer status job_1764000000_0a1b2c3d4e
+    """
+    row = await _with_store(lambda store: store.job_row(job_id))
+    if row is None:
+        raise fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
+    if as_json:
+        print_json(row)
+        return
+    for name in ("id", "status", "current_phase", "progress_percentage", "created_at", "started_at", "finished_at",
+                 "duration_ms", "worker_id", "attempt", "retry_count", "error_message"):  # fmt: skip
+        if row.get(name) is not None:
+            click.echo(f"{name:20} {row[name]}")
+
+
+async def _with_store(call: Any) -> Any:
+    from consumer.app import connected
+    from consumer.preflight import explained
+
+    settings = load_settings()
+    async with connected(settings) as store:
+        try:
+            return await call(store)
+        except StoreError as error:
+            if getattr(error, "code", None) in ("23514", "23502", "23503", "22P02", "22023"):
+                raise fail(f"the job was refused: {error}", EX_DATAERR) from error
+            raise explained(error, settings.supabase_url) from error
+
+
+def _json_object_file(file: Any) -> JsonObject | None:
+    if file is None:
+        return None
+    try:
+        parsed = json.load(file)
+    except ValueError as error:
+        raise fail(f"--current-workflow: {file.name} is not JSON: {error}", EX_DATAERR) from error
+    if not isinstance(parsed, dict):
+        raise fail(f"--current-workflow: {file.name} must hold a JSON object", EX_DATAERR)
+    return parsed

@@ -1,0 +1,154 @@
+"""From a rung bell to a running job: waits for bell and free slot, claims, starts runners. Nothing polls.
+
+Called by the app. Work starts on a doorbell, a freed slot, or a deadline that the database itself named
+(design rule 2). The bell is cleared before the claim, so a ring during the claim is never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+
+from loguru import logger
+from pydantic import ValidationError
+
+from consumer.doorbell import Doorbell, Ring
+from consumer.errors import ErrorCode, InputInvalid, StoreError
+from consumer.job import Failed, Job, JsonObject
+from consumer.retry import full_jitter
+from consumer.runner import Runner
+from consumer.store import Claim, Store
+
+# A deadline is met a moment late, so that the database's clock has surely passed it.
+DEADLINE_SLACK = 0.05
+# Who rings for jobs that an event should have announced: the heartbeat, and the reconcile after a gap in the feed.
+UNANNOUNCED = ("heartbeat", "ready")
+# The event loop's timers are not for months; the heartbeat names the deadline again anyway.
+LONGEST_TIMER = 3600.0
+
+
+class Dispatcher:
+    """Owns the slots. `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs."""
+
+    def __init__(self, store: Store, runner: Runner, bell: Doorbell, *, slots: int, max_retries: int | None) -> None:
+        self._store = store
+        self._runner = runner
+        self._bell = bell
+        self._slots = slots
+        self._max_retries = max_retries
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._claim_key = secrets.token_hex(8)
+        self._pauses = iter(full_jitter(base=0.5, cap=15))
+        self._stopping = False
+        self._ended = asyncio.Event()
+        self._slot_free = asyncio.Event()
+        self._slot_free.set()
+        self.missed_events = 0
+
+    @property
+    def free_slots(self) -> int:
+        """Slots without a job."""
+        return self._slots - len(self._tasks)
+
+    async def run(self) -> None:
+        """Claim and start jobs until `stop`; running jobs go on after that."""
+        try:
+            while await self._next_ring():
+                await self._claim_and_start()
+        finally:
+            self._ended.set()
+
+    def stop(self) -> None:
+        """Stop claiming at once."""
+        self._stopping = True
+        self._slot_free.set()
+        self._bell.ring("slot")
+
+    async def drained(self) -> None:
+        """After `stop`: until no claim is under way and no job is running."""
+        await self._ended.wait()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def due_in(self, seconds: float | None) -> None:
+        """The database named a deadline: ring then. None clears it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._bell.ring, "deadline")
+
+    async def _next_ring(self) -> bool:
+        """Until there is a ring and a slot for it; False when claiming is over."""
+        await self._bell.wait()
+        await self._slot_free.wait()
+        return not self._stopping
+
+    async def _claim_and_start(self) -> None:
+        hints, asked_at = self._bell.clear(), time.monotonic()
+        try:
+            claim = await self._store.claim(self.free_slots, self._claim_key, max_retries=self._max_retries)
+        except StoreError as error:
+            pause = next(self._pauses)
+            logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
+            self.due_in(pause)
+            return
+        self._claim_key, self._pauses = secrets.token_hex(8), iter(full_jitter(base=0.5, cap=15))
+        self.due_in(claim.next_due_in)
+        self._start_all(claim, hints, asked_at)
+
+    def _start_all(self, claim: Claim, hints: Mapping[str, Ring], asked_at: float) -> None:
+        first = min(hints.values(), key=lambda hint: hint.at, default=None)
+        if claim.jobs and first is not None and first.source in UNANNOUNCED:
+            self.missed_events += len(claim.jobs)
+            logger.warning("{} job(s) claimed that no event had announced", len(claim.jobs))
+        for row in claim.jobs:
+            heard = _heard(hints.get(str(row.get("id"))) or first, asked_at)
+            task = asyncio.create_task(self._start(row, heard), name=f"job {row.get('id')}")
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+        if self.free_slots <= 0:
+            self._slot_free.clear()
+
+    async def _start(self, row: JsonObject, heard: JsonObject) -> None:
+        try:
+            job = Job.model_validate(row)
+        except ValidationError as error:
+            await self._refuse(row, error)
+            return
+        # A claim that was answered after the stop is handed back, not begun.
+        await self._runner.run(job, heard, hand_back=self._stopping)
+
+    async def _refuse(self, row: JsonObject, error: ValidationError) -> None:
+        """A row this version cannot read fails honestly instead of crashing each worker in turn."""
+        field = str(error.errors()[0]["loc"][0])
+        wrong = InputInvalid(field, "has a form this worker does not understand; correct it and submit again")
+        logger.error("job {} cannot be read: {}", row.get("id"), wrong)
+        outcome = Failed(ErrorCode.INPUT_INVALID, str(wrong), {"field": field, "retryable": False})
+        unread = Job.model_construct(id=row["id"], attempt=row["attempt"])
+        try:
+            await self._store.settle(unread, outcome, logs=None, observability={})
+        except StoreError as refused:
+            logger.warning("the outcome could not be written, the lease will bring the job back: {}", refused)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slot_free.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.opt(exception=error).error("a defect of the worker ended a job's task")
+        self._bell.ring("slot")
+
+
+def _heard(ring: Ring | None, asked_at: float) -> JsonObject:
+    """How the job came to us: the first doorbell that named it (or any that rang), and what passed since, in ms.
+
+    Until the claim was asked for, and until its answer was there (the round trip included).
+    """
+    if ring is None:
+        return {"doorbell": None}
+    asked, answered = (asked_at - ring.at) * 1000, (time.monotonic() - ring.at) * 1000
+    return {"doorbell": ring.source, "event_to_request_ms": round(asked, 3), "event_to_claim_ms": round(answered, 3)}

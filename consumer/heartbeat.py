@@ -1,0 +1,108 @@
+"""The worker's own pulse: one RPC per interval, and the proof that the feed is not deaf (design rule 4).
+
+Called by the app. Each beat updates the worker's row, whose own event must come back (the canary); and its answer says
+what is claimable and since when: older than the grace, with a slot free, means that an event was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from loguru import logger
+
+from consumer.dispatcher import Dispatcher
+from consumer.doorbell import Doorbell
+from consumer.errors import StoreError
+from consumer.job import JsonObject
+from consumer.listener import Listener, ListenerState
+from consumer.store import Pulse, Store
+
+# The canary's event comes within the server's idle poll interval (0.5 s) plus decoding; this allows for a busy one.
+CANARY_GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """`interval` seconds between beats; `grace` seconds a job may be claimable before its event counts as missed."""
+
+    interval: float = 30.0
+    grace: float = 5.0
+    canary: float = CANARY_GRACE
+
+
+class Heartbeat:
+    """Beats until cancelled. `healthy`: the last beat was answered."""
+
+    def __init__(
+        self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
+        describe: Callable[[], JsonObject],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._listener = listener
+        self._dispatcher = dispatcher
+        self._bell = bell
+        self._rhythm = rhythm
+        self._describe = describe
+        self._canary = asyncio.Event()
+        self._sooner = asyncio.Event()
+        self._awaited_beat = 0
+        self.healthy = False
+
+    async def run(self) -> None:
+        """Beat for ever; a database that is away is logged and asked again at the next beat."""
+        while True:
+            try:
+                await self.beat()
+            except StoreError as error:
+                self.healthy = False
+                logger.warning("heartbeat failed: {}", error)
+            self._sooner.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), self._rhythm.interval)
+
+    def soon(self) -> None:
+        """Beat now: the feed is new, and its canary should fly at once. Never blocks."""
+        self._sooner.set()
+
+    async def beat(self) -> None:
+        """One beat: update the row, read the answer, wait for the canary.
+
+        Raises:
+            StoreError: the database did not answer.
+        """
+        listening = self._listener.state is ListenerState.READY
+        session = self._listener.sessions
+        pulse = await self._store.heartbeat(self._describe())
+        self.healthy = True
+        self._look_at_queue(pulse, listening=listening)
+        if listening and session == self._listener.sessions and pulse.beat is not None:
+            await self._expect_canary(pulse.beat, session)
+
+    def heard_canary(self, beat: int) -> None:
+        """The feed brought our own row back."""
+        if beat >= self._awaited_beat:
+            self._awaited_beat = beat
+            self._canary.set()
+
+    def _look_at_queue(self, pulse: Pulse, *, listening: bool) -> None:
+        waited = pulse.oldest_claimable_seconds or 0
+        idle = self._dispatcher.free_slots > 0
+        overdue = waited > self._rhythm.grace
+        if pulse.claimable and idle:
+            self._bell.ring("heartbeat" if overdue else "deadline")
+            if overdue and listening:
+                self._listener.rebuild("an event was missed")
+        elif not pulse.claimable:
+            self._dispatcher.due_in(pulse.next_due_in)
+
+    async def _expect_canary(self, beat: int, session: int) -> None:
+        if self._awaited_beat < beat:
+            self._awaited_beat = beat
+            self._canary.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._canary.wait(), self._rhythm.canary)
+        if not self._canary.is_set() and session == self._listener.sessions:
+            self._listener.rebuild("the canary did not come back")

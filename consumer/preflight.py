@@ -1,0 +1,79 @@
+"""Looks before the worker starts: is this a project with our migrations, is the key right, are the models there?
+
+Called by the app and the CLI. Each finding is one line that says what to do (exit 78: configuration, 69: unavailable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consumer.errors import (
+    ConfigurationError,
+    JobError,
+    ServiceUnavailable,
+    SetupError,
+    StoreError,
+    StoreRefused,
+)
+from consumer.job import JsonObject
+from consumer.ollama import Ollama, canonical
+from consumer.settings import Settings
+from consumer.store import Pulse, Store
+
+_MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
+_WRONG_KEY = frozenset({None, "PGRST301", "PGRST302", "PGRST303", "401"})
+
+
+async def check_database(store: Store, url: str, info: JsonObject) -> Pulse:
+    """Send the first heartbeat.
+
+    Raises:
+        ConfigurationError: wrong key, missing migrations or grants, or not a Supabase project.
+        ServiceUnavailable: nobody answers.
+    """
+    try:
+        return await store.heartbeat(info)
+    except StoreError as error:
+        raise explained(error, url) from error
+
+
+def explained(error: StoreError, url: str) -> SetupError:
+    """A database error as one line for the person who set the worker up."""
+    if not isinstance(error, StoreRefused):
+        return ServiceUnavailable(f"SUPABASE_URL: no usable answer from {url} ({error}). Is the project running?")
+    if error.code in _MISSING_OBJECT:
+        return ConfigurationError(
+            f"the database at {url} lacks the consumer's tables and functions ({error.code}). "
+            "Apply the migrations: supabase db push (or run sql_migrations/*.sql in order)."
+        )
+    if error.code in _WRONG_KEY:
+        return ConfigurationError(
+            f"SUPABASE_SERVICE_ROLE_KEY: the project at {url} refuses this key. "
+            "Copy the secret key (sb_secret_… or service_role) of this very project."
+        )
+    if error.code == "42501":
+        return ConfigurationError(
+            f"SUPABASE_SERVICE_ROLE_KEY: this key may not call the worker's functions at {url}. "
+            "Use the secret (service_role) key, and apply all migrations: they hold the grants."
+        )
+    return ConfigurationError(f"SUPABASE_URL: {url} does not answer like a Supabase project ({error}). Check the URL.")
+
+
+async def check_models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
+    """Digest by name of the models on the server.
+
+    Raises:
+        ServiceUnavailable: the model server does not answer.
+        ConfigurationError: a configured model is not there.
+    """
+    try:
+        found = await ollama.models()
+    except JobError as error:
+        raise ServiceUnavailable(
+            f"OLLAMA_LOCAL_URL: no answer from {settings.ollama_local_url} ({error}). Is `ollama serve` running?"
+        ) from error
+    missing = [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
+    if missing:
+        pulls = " && ".join(f"ollama pull {name}" for name in missing)
+        raise ConfigurationError(f"model {', '.join(missing)} is not on {settings.ollama_local_url}. Run: {pulls}")
+    return {name: found[canonical(name)] for name in settings.models.values()}

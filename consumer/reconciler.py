@@ -1,0 +1,59 @@
+"""Picks up what was missed: reconciles at start and at every possible gap in the feed (design rule 3).
+
+Called by the app. `gap()` is what the listener calls at every "Subscribed to PostgreSQL"; gaps that come while one is
+being handled become one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from loguru import logger
+
+from consumer.dispatcher import Dispatcher
+from consumer.doorbell import Doorbell
+from consumer.errors import StoreError
+from consumer.retry import full_jitter
+from consumer.store import Reconciliation, Store
+
+
+class Reconciler:
+    """One reconcile per gap, repeated only until the database answers."""
+
+    def __init__(self, store: Store, dispatcher: Dispatcher, bell: Doorbell) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._bell = bell
+        self._gap = asyncio.Event()
+        self._gap.set()
+        self.reconciles = 0
+
+    def gap(self) -> None:
+        """Events may have been lost: reconcile soon. Never blocks."""
+        self._gap.set()
+
+    async def run(self) -> None:
+        """Reconcile at start and after every gap, until cancelled."""
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            found = await self._reconciled()
+            logger.debug("reconciled: {} claimable, {} processing", found.claimable, found.processing)
+            if found.rescued or found.exhausted:
+                logger.info("rescued {} job(s), failed {} with all retries spent", found.rescued, found.exhausted)
+            if found.claimable:
+                self._bell.ring("start" if self.reconciles == 1 else "ready")
+            else:
+                self._dispatcher.due_in(found.next_due_in)
+
+    async def _reconciled(self) -> Reconciliation:
+        for pause in full_jitter(base=0.5, cap=15):
+            try:
+                found = await self._store.reconcile()
+            except StoreError as error:
+                logger.warning("reconcile failed, trying again in {:.1f} s: {}", pause, error)
+                await asyncio.sleep(pause)
+            else:
+                self.reconciles += 1
+                return found
+        raise AssertionError("the back-off has no end")

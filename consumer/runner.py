@@ -1,0 +1,157 @@
+"""One attempt at one job: its steps in order, then one outcome, then one guarded write.
+
+Called by the dispatcher with a claimed job; never raises but for its own cancellation. Handlers say what a step is, the
+lease carries progress, `outcome.decide` turns an error into an outcome, `_settle` writes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from consumer.errors import InternalError, JobError, ModelTimeout, StoreError, StoreRefused
+from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
+from consumer.lease import Lease
+from consumer.outcome import RetryPolicy, decide
+from consumer.ports import Handler
+from consumer.retry import full_jitter
+from consumer.steps import Steps, Workbench
+from consumer.store import Store
+
+HandBack = Released(0, "the worker stops")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`attempt` seconds bound a whole attempt; an unwritten outcome is kept and tried for `unwritten` seconds."""
+
+    attempt: float = 1800
+    unwritten: float = 900
+
+
+class Runner:
+    """Runs attempts; one instance serves all slots of a worker."""
+
+    def __init__(
+        self, store: Store, bench: Workbench, handler_for: Callable[[str], Handler], policy: RetryPolicy, limits: Limits
+    ) -> None:
+        self._store = store
+        self._bench = bench
+        self._handler_for = handler_for
+        self._policy = policy
+        self._limits = limits
+        self._running: dict[JobId, Lease] = {}
+
+    @property
+    def running(self) -> list[JobId]:
+        """Ids of the jobs in work."""
+        return list(self._running)
+
+    def hand_back(self) -> None:
+        """End all attempts now and return their jobs to the queue, with no retry burnt."""
+        for lease in self._running.values():
+            lease.end(HandBack)
+
+    def look(self) -> None:
+        """Ask the database about every running job now: one may have been cancelled."""
+        for lease in self._running.values():
+            lease.look()
+
+    async def run(self, job: Job, claimed: JsonObject, *, hand_back: bool = False) -> None:
+        """Run one attempt to its settled end, or with `hand_back` return the job at once.
+
+        `claimed` says how the job was heard (goes into observability).
+        """
+        with logger.contextualize(job=job.id, attempt=job.attempt):
+            async with Lease(self._store, job) as lease:
+                self._running[job.id] = lease
+                if hand_back:
+                    lease.end(HandBack)
+                try:
+                    steps = Steps(self._bench, job, lease, claimed)
+                    outcome = await self._outcome(job, lease, steps)
+                    if outcome is None:
+                        logger.warning("attempt ends unsettled: {}", lease.verdict)
+                    else:
+                        await asyncio.shield(self._settle(job, outcome, lease, steps))
+                finally:
+                    del self._running[job.id]
+
+    async def _outcome(self, job: Job, lease: Lease, steps: Steps) -> Outcome | None:
+        work = asyncio.ensure_future(self._work(job, steps))
+        lease.guard(work)
+        try:
+            return Completed(await work)
+        except asyncio.CancelledError:
+            verdict = lease.verdict
+            if verdict is None:
+                work.cancel()
+                raise
+            return verdict if isinstance(verdict, Released) else decide(verdict, job, lease.phase, self._policy)
+        except JobError as error:
+            return decide(error, job, lease.phase, self._policy)
+        except Exception:
+            logger.exception("a defect of the worker ended the attempt")
+            return decide(InternalError("a defect of the worker"), job, lease.phase, self._policy)
+
+    async def _work(self, job: Job, steps: Steps) -> JsonObject:
+        try:
+            async with asyncio.timeout(self._limits.attempt) as clock:
+                return await steps.run(self._handler_for(job.mode))
+        except TimeoutError:
+            if clock.expired():
+                raise ModelTimeout("total", self._limits.attempt) from None
+            raise
+
+    async def _settle(self, job: Job, outcome: Outcome, lease: Lease, steps: Steps) -> None:
+        """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
+        lease.log(_sentence(outcome))
+        logs = lease.take_logs()
+        deadline = asyncio.get_running_loop().time() + self._limits.unwritten
+        for pause in full_jitter(base=0.5, cap=15):
+            try:
+                applied = await self._store.settle(job, outcome, logs=logs, observability=steps.observability)
+                break
+            except StoreError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    logger.error("giving the outcome up, the lease will bring the job back: {}", error)
+                    return
+                logger.warning("the outcome could not be written, trying again: {}", error)
+                outcome = _storable(outcome, job, error)
+            await asyncio.sleep(pause)
+        _canonical_line(outcome, applied, steps.observability)
+
+
+def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:
+    """What to write after this error: the same again, or an honest failure when the database refuses the outcome."""
+    if not isinstance(error, StoreRefused):
+        return outcome
+    if isinstance(outcome, Failed):
+        return Released(60, "outcome refused by the database")
+    return Failed("INTERNAL", InternalError.public, {"attempt": job.attempt, "phase": "settle", "retryable": False})
+
+
+def _sentence(outcome: Outcome) -> str:
+    """The last line of `progress_logs`."""
+    match outcome:
+        case Completed():
+            return "Workflow completed"
+        case Retry(delay, _, message, _):
+            return f"{message} Trying again in {delay:.1f} s."
+        case Failed(_, message, _):
+            return message
+        case Released():
+            return "Handed back to the queue"
+        case Cancelled():
+            return "Cancelled"
+
+
+def _canonical_line(outcome: Outcome, applied: bool, observability: JsonObject) -> None:
+    """One line per attempt, after the write: the outcome as it stands in the database."""
+    fields = {key: observability.get(key) for key in ("output_tokens", "tokens_per_second", "total_time_ms")}
+    name = type(outcome).__name__.lower() if applied else "refused"
+    reason = {"code": str(outcome.code)} if isinstance(outcome, Retry | Failed) else {}
+    logger.bind(**fields, **reason).info("job {}", name)

@@ -1,0 +1,144 @@
+"""Everything a user can set, read once from the environment and `.env`, checked, then passed down frozen.
+
+The only module that reads the environment. Every error names the variable, the reason and the way out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.errors import ConfigurationError
+from consumer.job import JOB_ID_PATTERN
+
+_HINTS = {
+    "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
+    "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
+    "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
+    "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
+}
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _default_worker_id() -> str:
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:40] or "worker"
+    return f"{host}-{secrets.token_hex(4)}"
+
+
+class Settings(BaseSettings):
+    """The worker's settings. Field names in capitals are the environment variables; all durations are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    supabase_url: str
+    supabase_service_role_key: SecretStr
+    ollama_local_url: str = "http://127.0.0.1:11434"
+    redis_url: SecretStr | None = None
+    worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+
+    analyze_model: str = "mistral:7b"
+    generate_model: str = "qwen2.5:7b"
+    ollama_timeout: Seconds = 600
+    ollama_load_timeout: Seconds = 300
+    ollama_first_token_timeout: Seconds = 120
+    ollama_between_tokens_timeout: Seconds = 60
+    ollama_num_ctx: Annotated[int, Field(ge=2048, le=131_072)] = 8192
+    ollama_keep_alive: str = "10m"
+
+    max_retries: Annotated[int, Field(ge=0, le=20)] | None = None
+    retry_delay_base: Seconds = 1
+    lease_seconds: Annotated[int, Field(ge=5, le=3600)] = 20
+    job_timeout: Seconds = 1800
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 30
+    missed_event_grace: Seconds = 5
+    shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
+    realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "text", "json"] = "auto"
+
+    @field_validator("supabase_url", "ollama_local_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an http(s) URL")
+        return value.rstrip("/")
+
+    @field_validator("supabase_service_role_key")
+    @classmethod
+    def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
+        reason = _unfit(value.get_secret_value().strip())
+        if reason:
+            raise ValueError(reason)
+        return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def realtime_url(self) -> str:
+        """Where the Realtime client connects."""
+        return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def models(self) -> Mapping[Literal["analyze", "generate"], str]:
+        """Model name by kind of step."""
+        return {"analyze": self.analyze_model, "generate": self.generate_model}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings; `overrides` (field names) win over the environment.
+
+    Raises:
+        ConfigurationError: one line per wrong variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    variable = str(item["loc"][0]).upper() if item["loc"] else "settings"
+    reason = "is not set" if item["type"] == "missing" else str(item["msg"]).removeprefix("Value error, ")
+    return f"{variable}: {reason}. {_HINTS.get(variable, '')}".rstrip()
+
+
+def _unfit(key: str) -> str | None:
+    """Why this key cannot be a worker's key; None when it may be one. Only the project can tell for sure."""
+    if not key:
+        return "is empty"
+    if key.startswith("sb_publishable_"):
+        return "is the publishable key, which may not claim jobs"
+    if key.startswith("sb_secret_"):
+        return None
+    role = _claims(key).get("role")
+    if role is None:
+        return "is neither an sb_secret_… key nor a JWT with a role"
+    return None if role == "service_role" else f"is the key of role {str(role)[:40]!r}, which may not claim jobs"
+
+
+def _claims(token: str) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -1,0 +1,151 @@
+"""The steps of one attempt: asks the model, reads its answer, keeps checkpoints, repairs once per distinct failure.
+
+Called by the runner. Owns no I/O of its own: the model lane, the driver and the lease do that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from loguru import logger
+
+from consumer.errors import InternalError, ModelUnavailable, Violation, WorkflowInvalid
+from consumer.job import Checkpoint, Job, JsonObject
+from consumer.lanes import ModelLane
+from consumer.lease import Lease
+from consumer.observability import added, summary
+from consumer.ollama import Answer, Ollama
+from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
+
+# Model repair is tried for so many distinct failures of one attempt (design rule 12).
+MAX_REPAIRS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What steps work with: the driver, the lane that keeps models apart, and the model of each kind of step."""
+
+    ollama: Ollama
+    lane: ModelLane
+    models: Mapping[Literal["analyze", "generate"], str]
+    digests: Mapping[str, str]
+    load_clock: float
+    first_token_clock: float
+
+
+class Steps:
+    """One attempt's steps and what they have yielded so far."""
+
+    def __init__(self, bench: Workbench, job: Job, lease: Lease, claimed: JsonObject) -> None:
+        self._bench = bench
+        self._job = job
+        self._lease = lease
+        self._claimed = claimed
+        self._done: dict[str, JsonObject] = {}
+        self._figures: dict[str, JsonObject] = {}
+
+    @property
+    def observability(self) -> JsonObject:
+        """The figures so far, as the row shows them."""
+        return summary(self._figures, self._claimed, self._job.attempt)
+
+    async def run(self, handler: Handler) -> JsonObject:
+        """Do all steps; returns the workflow.
+
+        Raises:
+            JobError: the attempt cannot go on.
+        """
+        for step in handler.steps:
+            self._lease.enter(step.phase, step.band[0], f"Phase {step.phase.value} begins")
+            self._done[step.name] = await self._do(handler, step)
+        return handler.result(self._done)
+
+    async def _do(self, handler: Handler, step: Step) -> JsonObject:
+        if isinstance(step, CodeStep):
+            return await self._compute(handler, step)
+        request = step.request(self._job, self._done, self._job.retry_count)
+        return self._resumed(step, request) or await self._asked(step, request)
+
+    async def _compute(self, handler: Handler, step: CodeStep) -> JsonObject:
+        """Run a code step; when rules stay broken, let the model repair its answer and compute again."""
+        seen: set[frozenset[Violation]] = set()
+        while True:
+            try:
+                return await asyncio.to_thread(step.run, self._job, dict(self._done))
+            except WorkflowInvalid as invalid:
+                failure = frozenset(invalid.violations)
+                fix = handler.repair(self._job, self._done, invalid)
+                if fix is None or failure in seen or len(seen) == MAX_REPAIRS:
+                    await self._void_answers()
+                    raise
+                seen.add(failure)
+                self._lease.log(f"Repairing {len(invalid.violations)} violation(s)")
+                request = fix.request(self._job, self._done, self._job.retry_count + len(seen))
+                self._done[fix.name] = await self._asked(fix, request)
+
+    async def _void_answers(self) -> None:
+        """A stored answer that cannot be repaired must not be resumed by the next attempt."""
+        self._lease.checkpoint("generate", None, self._lease.progress, self.observability)
+        await self._lease.flush()
+
+    def _resumed(self, step: ModelStep, request: ModelRequest) -> JsonObject | None:
+        stored = (self._job.checkpoint or {}).get(step.name)
+        if stored is None or stored.input_hash != self._hash(step, request):
+            return None
+        logger.info("step {} resumed from its checkpoint", step.name)
+        self._lease.log(f"Resumed after {step.phase.value}")
+        self._figures[step.name] = stored.figures
+        return stored.value
+
+    async def _asked(self, step: ModelStep, request: ModelRequest) -> JsonObject:
+        model = self._bench.models[step.model]
+        self._lease.allow(math.inf)  # the lane's holder is bounded by its own clocks
+        async with self._bench.lane.use(model) as waited:
+            answer = await self._stream(step, request, model)
+        figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
+        self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
+        value = step.read(self._job, self._done, answer.text)
+        done = Checkpoint(input_hash=self._hash(step, request), value=value, figures=self._figures[step.name])
+        self._lease.checkpoint(step.name, done, step.band[1], self.observability)
+        return value
+
+    async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
+        self._lease.allow(self._bench.load_clock)
+        await self._bench.ollama.preload(model)
+        self._lease.allow(self._bench.first_token_clock)
+        try:
+            return await self._listened(step, request, model)
+        except ModelUnavailable as error:
+            error.in_work = True
+            raise
+
+    async def _listened(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
+        reader, tokens = step.reader(), 0
+        async with aclosing(self._bench.ollama.chat(model, request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Answer):
+                    return piece
+                tokens += 1
+                changed = reader.feed(piece.text)
+                self._lease.advance(_progress(step, tokens), reader.preview if changed else None)
+        raise InternalError("the driver's stream ended without an answer")
+
+    def _hash(self, step: ModelStep, request: ModelRequest) -> str:
+        """What the answer depends on; seed and temperature are retry knobs, not inputs (design rule 10)."""
+        model = self._bench.models[step.model]
+        said = [(message.role, message.content) for message in request.messages]
+        inputs = [model, self._bench.digests.get(model), said, request.schema, request.max_tokens]
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def _progress(step: ModelStep, tokens: int) -> int:
+    """Percent within the step's band: moves with tokens and never reaches the end before the answer does."""
+    low, high = step.band
+    return min(high - 1, low + (high - low) * tokens // max(step.typical_tokens, 1))

@@ -1,0 +1,100 @@
+"""Settings: checked once, and every error names the variable, the reason and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ConfigurationError
+from consumer.settings import load_settings
+from devstack.keys import Keys
+
+KEYS = Keys.fresh()
+GOOD = {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_SERVICE_ROLE_KEY": KEYS.secret}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    for name, value in {**GOOD, **more}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_two_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch)
+    settings = load_settings()
+    assert settings.supabase_url == "https://ref.supabase.co"
+    assert settings.realtime_url == "https://ref.supabase.co/realtime/v1"
+    assert settings.models == {"analyze": "mistral:7b", "generate": "qwen2.5:7b"}
+    assert settings.worker_concurrency == 1
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in GOOD.items()) + "MAX_RETRIES=7\n")
+    assert load_settings().max_retries == 7
+
+
+def test_the_key_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch)
+    assert KEYS.secret not in repr(load_settings())
+
+
+def test_two_workers_of_one_host_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch)
+    assert load_settings().worker_id != load_settings().worker_id
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("SUPABASE_URL", "ref.supabase.co", "is not an http(s) URL"),
+        ("SUPABASE_URL", "ftp://x", "is not an http(s) URL"),
+        ("SUPABASE_SERVICE_ROLE_KEY", KEYS.publishable, "is the publishable key"),
+        ("SUPABASE_SERVICE_ROLE_KEY", KEYS.anon, "is the key of role 'anon'"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "hello", "is neither"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "a.b.c", "is neither"),
+        ("OLLAMA_LOCAL_URL", "localhost", "is not an http(s) URL"),
+        ("OLLAMA_TIMEOUT", "soon", "valid number"),
+        ("OLLAMA_TIMEOUT", "0", "greater than 0"),
+        ("WORKER_ID", "a b", "should match pattern"),
+        ("WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("MAX_RETRIES", "-1", "greater than or equal to 0"),
+        ("RETRY_DELAY_BASE", "-1", "greater than 0"),
+        ("LOG_LEVEL", "loud", "DEBUG"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    set_all(monkeypatch, **{variable: value})
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{variable}: ")
+    assert reason in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_secret_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, SUPABASE_SERVICE_ROLE_KEY="my-private-thing")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "my-private-thing" not in str(caught.value)
+
+
+def test_everything_missing_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
+    assert all("is not set" in line and "Set it to" in line for line in lines)
+
+
+def test_a_legacy_service_role_jwt_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, SUPABASE_SERVICE_ROLE_KEY=f" {KEYS.service_role}\n")
+    assert load_settings().supabase_service_role_key.get_secret_value() == KEYS.service_role

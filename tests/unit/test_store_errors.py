@@ -1,0 +1,34 @@
+"""What PostgREST and proxies say, as one of two errors: repeat the call, or do not."""
+
+from __future__ import annotations
+
+import pytest
+from postgrest.exceptions import APIError
+
+from consumer.errors import StoreRefused, StoreUnavailable
+from consumer.store import _translated
+
+ROW = "Failing row contains (job_1, my private prompt)"
+
+
+def error(code: str | None) -> APIError:
+    return APIError({"code": code, "message": "said so", "details": ROW, "hint": None})
+
+
+@pytest.mark.parametrize(
+    "code", ["57014", "40001", "40P01", "53300", "55P03", "08006", "58030", "XX000", "PGRST000", "PGRST002", "PGRST003",
+             "500", "502", "503", "520", "429"]
+)  # fmt: skip
+def test_what_may_pass_is_unavailable(code: str) -> None:
+    assert isinstance(_translated(error(code), "claim"), StoreUnavailable)
+
+
+@pytest.mark.parametrize("code", [None, "42501", "23514", "PGRST202", "PGRST301", "400", "401", "404", "P0001"])
+def test_what_stays_wrong_is_refused_with_its_code(code: str | None) -> None:
+    refused = _translated(error(code), "claim")
+    assert isinstance(refused, StoreRefused)
+    assert refused.code == code
+
+
+def test_a_failing_row_never_gets_into_the_message() -> None:
+    assert "private prompt" not in str(_translated(error("23514"), "settle"))
