@@ -6,8 +6,10 @@ PROMPT ?=
 .PHONY: demo dev test lint types imports bars clean
 .DEFAULT_GOAL := demo
 
+# `value`: a dollar in the prompt is the user's, not make's.
+demo: export DEMO_PROMPT := $(value PROMPT)
 demo: .venv/ready
-	@$(BIN)/consumer demo $(if $(PROMPT),"$$PROMPT")
+	@$(BIN)/consumer demo $(if $(value PROMPT),"$$DEMO_PROMPT")
 
 dev: .venv/ready
 	@$(BIN)/consumer dev

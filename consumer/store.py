@@ -60,6 +60,7 @@ class Reconciliation(_Reply):
 
     rescued: int
     exhausted: int
+    cancelled: int = 0
     job_ids: list[str] = []
     claimable: int
     oldest_claimable_seconds: float | None = None

@@ -51,6 +51,7 @@ async def reconcile(dry_run: bool, as_json: bool) -> None:
         return
     click.echo(f"rescued     {found.rescued}{' (would be)' if dry_run else ''}")
     click.echo(f"failed      {found.exhausted} with all retries spent{' (would be)' if dry_run else ''}")
+    click.echo(f"cancelled   {found.cancelled} as their users had asked{' (would be)' if dry_run else ''}")
     click.echo(f"claimable   {found.claimable}" + _since(found.oldest_claimable_seconds))
     click.echo(f"processing  {found.processing}")
     if found.next_due_in is not None:

@@ -14,6 +14,16 @@ from consumer.settings import load_settings
 
 EX_DATAERR = 65
 EX_NOINPUT = 66
+# By the names that sql_migrations/13_workflow_generation_jobs.sql gives its rules, and two SQLSTATEs.
+REFUSALS = {
+    "workflow_job_prompt_size": "PROMPT: must have 1 to 20,000 characters and not only blanks. Shorten or fill it.",
+    "workflow_job_edit_has_workflow": "--mode edit: no workflow to edit. Name it with --current-workflow FILE.",
+    "workflow_job_input_sizes": "--current-workflow or --config: is too large (2 MiB and 256 KiB). Make it smaller.",
+    "workflow_job_idempotency_key_size": "--idempotency-key: must have 1 to 200 characters. Shorten it.",
+    "23503": "--user-id: there is no such user. Take the id from Authentication > Users.",
+    "22P02": "--user-id: is not a uuid. Take the id from Authentication > Users.",
+    "22P05": "PROMPT or a JSON value: holds a NUL character, which cannot be stored. Remove it.",
+}
 
 
 def _json_object(context: click.Context, parameter: click.Parameter, value: str | None) -> JsonObject | None:
@@ -81,9 +91,14 @@ async def _with_store(call: Any) -> Any:
         try:
             return await call(store)
         except StoreError as error:
-            if getattr(error, "code", None) in ("23514", "23502", "23503", "22P02", "22023"):
-                raise fail(f"the job was refused: {error}", EX_DATAERR) from error
+            if refusal := _refusal(str(error)):
+                raise fail(refusal, EX_DATAERR) from error
             raise explained(error, settings.supabase_url) from error
+
+
+def _refusal(message: str) -> str | None:
+    """The broken rule, or the bad value, as a sentence for the one who submits; None when it is neither."""
+    return next((sentence for rule, sentence in REFUSALS.items() if rule in message), None)
 
 
 def _json_object_file(file: Any) -> JsonObject | None:
