@@ -1,15 +1,15 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PROMPT ?=
+# `value`: a dollar in the prompt is the user's, not make's.
+override PROMPT := $(value PROMPT)
+export PROMPT
 
 .PHONY: demo dev test lint types imports bars clean
 .DEFAULT_GOAL := demo
 
-# `value`: a dollar in the prompt is the user's, not make's.
-demo: export DEMO_PROMPT := $(value PROMPT)
 demo: .venv/ready
-	@$(BIN)/consumer demo $(if $(value PROMPT),"$$DEMO_PROMPT")
+	@$(BIN)/consumer demo $(if $(value PROMPT),"$$PROMPT")
 
 dev: .venv/ready
 	@$(BIN)/consumer dev

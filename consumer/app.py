@@ -36,6 +36,8 @@ from handlers.registry import handler_for
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
+# Seconds until a worker without Realtime reports as started: half of the unit's TimeoutStartSec.
+FEED_PATIENCE = 60.0
 # A settling write that is under way when the grace ends gets this long.
 LAST_WRITES = 10.0
 
@@ -122,7 +124,13 @@ class Worker:
             await asyncio.wait_for(self.dispatcher.drained(), LAST_WRITES)
 
     async def _announce(self) -> None:
-        await self.listener.wait_ready()
+        """Ready when the feed is; without one the worker still works, by heartbeats, and says so instead."""
+        try:
+            await asyncio.wait_for(self.listener.wait_ready(), FEED_PATIENCE)
+        except TimeoutError:
+            systemd.notify("READY=1\nSTATUS=degraded: no Realtime, jobs are found by heartbeat")
+            logger.warning("degraded: no Realtime yet, jobs are found by heartbeat ({})", self.listener.last_error)
+            await self.listener.wait_ready()
         systemd.notify("READY=1\nSTATUS=ready, waiting for jobs")
         logger.bind(worker=self._settings.worker_id).info("ready: waiting for jobs")
 

@@ -15,7 +15,7 @@ from loguru import logger
 from pydantic import ValidationError
 
 from consumer.doorbell import Doorbell, Ring
-from consumer.errors import ErrorCode, InputInvalid, StoreError
+from consumer.errors import ErrorCode, InputInvalid, StoreError, StoreRefused
 from consumer.job import Failed, Job, JsonObject
 from consumer.retry import full_jitter
 from consumer.runner import Runner
@@ -41,7 +41,9 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._claim_key = secrets.token_hex(8)
-        self._pauses = iter(full_jitter(base=0.5, cap=15))
+        self._pauses = full_jitter(base=0.5, cap=15)
+        self._looks = full_jitter(base=0.2, cap=5)
+        self._claiming = False
         self._stopping = False
         self._ended = asyncio.Event()
         self._slot_free = asyncio.Event()
@@ -53,11 +55,18 @@ class Dispatcher:
         """Slots without a job."""
         return self._slots - len(self._tasks)
 
+    @property
+    def idle(self) -> bool:
+        """A slot is free, and nothing is on the way to it: work that waits now has not been heard of."""
+        return self.free_slots > 0 and not self._claiming and not self._stopping
+
     async def run(self) -> None:
         """Claim and start jobs until `stop`; running jobs go on after that."""
         try:
             while await self._next_ring():
+                self._claiming = True
                 await self._claim_and_start()
+                self._claiming = False
         finally:
             self._ended.set()
 
@@ -94,16 +103,26 @@ class Dispatcher:
             claim = await self._store.claim(self.free_slots, self._claim_key, max_retries=self._max_retries)
         except StoreError as error:
             pause = next(self._pauses)
+            if isinstance(error, StoreRefused):
+                self._claim_key = secrets.token_hex(8)  # it was answered: what it took, its lease brings back
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
             self.due_in(pause)
             return
-        self._claim_key, self._pauses = secrets.token_hex(8), iter(full_jitter(base=0.5, cap=15))
-        self.due_in(claim.next_due_in)
+        self._claim_key, self._pauses = secrets.token_hex(8), full_jitter(base=0.5, cap=15)
+        self.due_in(self._next_look(claim))
         self._start_all(claim, hints, asked_at)
+
+    def _next_look(self, claim: Claim) -> float | None:
+        """Seconds to the next deadline; soon, when there is more that another claim has locked at this moment."""
+        if not claim.more or self.free_slots <= len(claim.jobs):
+            self._looks = full_jitter(base=0.2, cap=5)
+            return claim.next_due_in
+        soon = next(self._looks)
+        return soon if claim.next_due_in is None else min(soon, claim.next_due_in)
 
     def _start_all(self, claim: Claim, hints: Mapping[str, Ring], asked_at: float) -> None:
         first = min(hints.values(), key=lambda hint: hint.at, default=None)
-        if claim.jobs and first is not None and first.source in UNANNOUNCED:
+        if claim.jobs and hints and all(hint.source in UNANNOUNCED for hint in hints.values()):
             self.missed_events += len(claim.jobs)
             logger.warning("{} job(s) claimed that no event had announced", len(claim.jobs))
         for row in claim.jobs:

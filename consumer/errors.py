@@ -81,7 +81,14 @@ class StoreUnavailable(StoreError):
 class StoreRefused(StoreError):
     """The database understood the call and refused it: repeating cannot help. `code` is its SQLSTATE or PGRST code."""
 
-    code: str | None = None
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def about_the_data(self) -> bool:
+        """Whether it is the data that cannot be stored or read, and not the caller, the key or the schema."""
+        return self.code is not None and self.code.startswith(("22", "23", "UNREADABLE"))
 
 
 @dataclass(frozen=True, slots=True)

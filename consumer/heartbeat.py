@@ -54,12 +54,12 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
         while True:
+            self._sooner.clear()
             try:
                 await self.beat()
             except StoreError as error:
                 self.healthy = False
                 logger.warning("heartbeat failed: {}", error)
-            self._sooner.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._sooner.wait(), self._rhythm.interval)
 
@@ -89,7 +89,7 @@ class Heartbeat:
 
     def _look_at_queue(self, pulse: Pulse, *, listening: bool) -> None:
         waited = pulse.oldest_claimable_seconds or 0
-        idle = self._dispatcher.free_slots > 0
+        idle = self._dispatcher.idle
         overdue = waited > self._rhythm.grace
         if pulse.claimable and idle:
             self._bell.ring("heartbeat" if overdue else "deadline")
@@ -99,7 +99,7 @@ class Heartbeat:
             self._dispatcher.due_in(pulse.next_due_in)
 
     async def _expect_canary(self, beat: int, session: int) -> None:
-        if self._awaited_beat < beat:
+        if self._awaited_beat != beat:  # greater, or begun anew because the worker's row was deleted
             self._awaited_beat = beat
             self._canary.clear()
             with suppress(TimeoutError):

@@ -34,6 +34,7 @@ class Lease:
         self._pending = Write(number=1)
         self._unanswered: Write | None = None
         self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._urgent = False
         self._claimed_at = self._last_write = time.monotonic()
         self._progressed = True
@@ -110,8 +111,11 @@ class Lease:
         return lines
 
     async def flush(self) -> None:
-        """Write what is pending, once; a failure is logged and left to the keeper."""
-        await self._write()
+        """Write all that is pending; after a failure the rest is left to the keeper."""
+        for _ in range(2):  # what is under way, and what has come since
+            async with self._writing:
+                if self._dirty:
+                    await self._write()
 
     def _now(self) -> str | None:
         """The database's clock: its reading at the claim, and what has passed since. None lets it put its own."""
@@ -138,7 +142,9 @@ class Lease:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), wait)
             elif self._may_renew():
-                await self._write()
+                async with self._writing:
+                    if self._due_at() <= time.monotonic():  # a flush may have come first
+                        await self._write()
 
     def _due_at(self) -> float:
         if self._urgent:
@@ -154,6 +160,7 @@ class Lease:
         return False
 
     async def _write(self) -> None:
+        """The unanswered write again, or else what is pending. One at a time: hold `_writing`."""
         if self._unanswered is None:
             self._unanswered, self._pending = self._pending, Write(number=self._pending.number + 1)
         self._urgent, self._progressed = False, False

@@ -15,12 +15,15 @@ from loguru import logger
 if TYPE_CHECKING:
     from loguru import Message, Record
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TEXT = "<green>{time:HH:mm:ss.SSS}</green> <level>{level: <7}</level> {message}{extra[fields]}"
 
 
 def configure_logs(level: str = "INFO", form: Literal["auto", "text", "json"] = "auto") -> None:
     """Send all logs to stderr. `diagnose=False`: a traceback never prints the values of variables."""
     logger.remove()
+    if sys.stderr is None:  # started with it closed
+        return
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     if as_text:
         logger.configure(patcher=_add_fields)
@@ -54,4 +57,5 @@ class _Intercept(logging.Handler):
     """Hands records of the standard library's logging to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger.opt(exception=record.exc_info).bind(logger=record.name).log(record.levelname, record.getMessage())
+        level = record.levelname if record.levelname in LEVELS else record.levelno
+        logger.opt(exception=record.exc_info).bind(logger=record.name).log(level, record.getMessage())

@@ -7,7 +7,6 @@ fact 7), and no call can meet a connection that has gone stale.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ import httpx
 
 from consumer.clocks import Clocks, Stopwatch
 from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
+from consumer.hosts import is_local
 from consumer.job import JsonObject
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
 from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
@@ -194,7 +194,7 @@ def _client(base_url: str, transport: httpx.AsyncBaseTransport | None, user_agen
         headers={"user-agent": user_agent, "content-type": "application/json", "accept-encoding": "identity"},
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_keepalive_connections=0),
-        trust_env=not _is_local(url.host),
+        trust_env=not is_local(url.host),
     )
 
 
@@ -209,15 +209,6 @@ def _url(base_url: str) -> httpx.URL:
     if wrong:
         raise ConfigurationError(f"OLLAMA_LOCAL_URL: {wrong}. Set it to e.g. http://127.0.0.1:11434.")
     return url
-
-
-def _is_local(host: str) -> bool:
-    """Whether `host` is this machine, which no proxy of the environment can reach."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
 
 
 def _why(error: httpx.TransportError) -> str:

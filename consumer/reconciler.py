@@ -26,10 +26,12 @@ class Reconciler:
         self._bell = bell
         self._gap = asyncio.Event()
         self._gap.set()
+        self._gaps = 0
         self.reconciles = 0
 
     def gap(self) -> None:
         """Events may have been lost: reconcile soon. Never blocks."""
+        self._gaps += 1
         self._gap.set()
 
     async def run(self) -> None:
@@ -42,7 +44,8 @@ class Reconciler:
             if found.rescued or found.exhausted:
                 logger.info("rescued {} job(s), failed {} with all retries spent", found.rescued, found.exhausted)
             if found.claimable:
-                self._bell.ring("start" if self.reconciles == 1 else "ready")
+                # Until the feed has begun, nothing could have announced what is there.
+                self._bell.ring("ready" if self._gaps > 1 else "start")
             else:
                 self._dispatcher.due_in(found.next_due_in)
 

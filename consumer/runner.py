@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from consumer.errors import InternalError, JobError, ModelTimeout, StoreError, StoreRefused
+from consumer.errors import InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
 from consumer.lease import Lease
 from consumer.outcome import RetryPolicy, decide
@@ -67,6 +67,8 @@ class Runner:
         """
         with logger.contextualize(job=job.id, attempt=job.attempt):
             async with Lease(self._store, job) as lease:
+                if older := self._running.get(job.id):
+                    older.end(LeaseLost("this worker has claimed the job anew"))
                 self._running[job.id] = lease
                 if hand_back:
                     lease.end(HandBack)
@@ -78,7 +80,8 @@ class Runner:
                     else:
                         await asyncio.shield(self._settle(job, outcome, lease, steps))
                 finally:
-                    del self._running[job.id]
+                    if self._running.get(job.id) is lease:
+                        del self._running[job.id]
 
     async def _outcome(self, job: Job, lease: Lease, steps: Steps) -> Outcome | None:
         work = asyncio.ensure_future(self._work(job, steps))
@@ -100,7 +103,7 @@ class Runner:
     async def _work(self, job: Job, steps: Steps) -> JsonObject:
         try:
             async with asyncio.timeout(self._limits.attempt) as clock:
-                return await steps.run(self._handler_for(job.mode))
+                return await steps.run(self._handler_for(job.mode), clock)
         except TimeoutError:
             if clock.expired():
                 raise ModelTimeout("total", self._limits.attempt) from None
@@ -127,7 +130,7 @@ class Runner:
 
 def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:
     """What to write after this error: the same again, or an honest failure when the database refuses the outcome."""
-    if not isinstance(error, StoreRefused):
+    if not (isinstance(error, StoreRefused) and error.about_the_data):
         return outcome
     if isinstance(outcome, Failed):
         return Released(60, "outcome refused by the database")

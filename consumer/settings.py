@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("is not an http(s) URL")
+        _ = parts.port  # raises ValueError when it is none
         return value.rstrip("/")
 
     @field_validator("supabase_service_role_key")
@@ -84,6 +85,13 @@ class Settings(BaseSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("ollama_keep_alive")
+    @classmethod
+    def _is_a_duration(cls, value: str) -> str:
+        if not re.fullmatch(r"-?\d+|-?(\d+(\.\d+)?(ns|us|ms|s|m|h))+", value):
+            raise ValueError("is neither seconds nor a duration such as 10m, 1h30m or -1")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -111,6 +119,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def _sentence(item: dict[str, Any]) -> str:
@@ -123,6 +133,8 @@ def _unfit(key: str) -> str | None:
     """Why this key cannot be a worker's key; None when it may be one. Only the project can tell for sure."""
     if not key:
         return "is empty"
+    if not (key.isascii() and key.isprintable()):
+        return "holds characters that no key has: copy it whole"
     if key.startswith("sb_publishable_"):
         return "is the publishable key, which may not claim jobs"
     if key.startswith("sb_secret_"):

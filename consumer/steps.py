@@ -9,8 +9,8 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -56,12 +56,13 @@ class Steps:
         """The figures so far, as the row shows them."""
         return summary(self._figures, self._claimed, self._job.attempt)
 
-    async def run(self, handler: Handler) -> JsonObject:
-        """Do all steps; returns the workflow.
+    async def run(self, handler: Handler, clock: asyncio.Timeout) -> JsonObject:
+        """Do all steps; returns the workflow. `clock` bounds the attempt, and stands still while it waits for the lane.
 
         Raises:
             JobError: the attempt cannot go on.
         """
+        self._clock = clock
         for step in handler.steps:
             self._lease.enter(step.phase, step.band[0], f"Phase {step.phase.value} begins")
             self._done[step.name] = await self._do(handler, step)
@@ -106,8 +107,7 @@ class Steps:
 
     async def _asked(self, step: ModelStep, request: ModelRequest) -> JsonObject:
         model = self._bench.models[step.model]
-        self._lease.allow(math.inf)  # the lane's holder is bounded by its own clocks
-        async with self._bench.lane.use(model) as waited:
+        async with self._turn(model) as waited:
             answer = await self._stream(step, request, model)
         figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
         self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
@@ -115,6 +115,16 @@ class Steps:
         done = Checkpoint(input_hash=self._hash(step, request), value=value, figures=self._figures[step.name])
         self._lease.checkpoint(step.name, done, step.band[1], self.observability)
         return value
+
+    @asynccontextmanager
+    async def _turn(self, model: str) -> AsyncIterator[float]:
+        """The lane, for this model. Waiting for it is no work: the holder is bounded by its own clocks."""
+        deadline = self._clock.when()
+        self._lease.allow(math.inf)
+        self._clock.reschedule(None)
+        async with self._bench.lane.use(model) as waited:
+            self._clock.reschedule(None if deadline is None else deadline + waited / 1000)
+            yield waited
 
     async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         self._lease.allow(self._bench.load_clock)
@@ -133,6 +143,8 @@ class Steps:
                 if isinstance(piece, Answer):
                     return piece
                 tokens += 1
+                if tokens == 1:
+                    self._lease.allow(0)  # from here on only progress renews it (design rule 7)
                 changed = reader.feed(piece.text)
                 self._lease.advance(_progress(step, tokens), reader.preview if changed else None)
         raise InternalError("the driver's stream ended without an answer")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from postgrest.exceptions import APIError
@@ -18,12 +19,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from consumer.errors import StoreError, StoreRefused, StoreUnavailable
+from consumer.hosts import is_local
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
 
 JOBS = "workflow_generation_jobs"
+# Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
+UNREADABLE = "UNREADABLE"
 # After these the same call may work: SQLSTATE classes, PostgREST's own trouble with the database, HTTP statuses of
 # bodies that are no error object (facts/realtime.md §3).
-_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|5\d\d|429|408")
+_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|408")
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -99,6 +103,7 @@ class Store:
             # HTTP/1.1: supabase-py#1064. No redirects: one would turn an RPC's POST into a GET (facts/realtime.md §3).
             http2=False,
             follow_redirects=False,
+            trust_env=not is_local(urlsplit(url).hostname or ""),
             timeout=httpx.Timeout(15, connect=5),
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
         )
@@ -170,7 +175,7 @@ class Store:
 
     async def job_row(self, job_id: str) -> JsonObject | None:
         """The whole row, or None when there is none that this caller may see."""
-        query = self._client.table(JOBS).select("*").eq("id", job_id).limit(1)
+        query = self._client.table(JOBS).select("*").eq("id", job_id).limit(1).retry(False)
         rows = await self._execute(query, f"reading {JOBS}")
         return _object(rows[0]) if isinstance(rows, list) and rows else None
 
@@ -184,10 +189,8 @@ class Store:
             raise _translated(error, what) from error
         except httpx.HTTPError as error:
             raise StoreUnavailable(f"{what}: {type(error).__name__}: {error}") from error
-        except (ValidationError, ValueError, TypeError, UnicodeError) as error:
-            raise StoreRefused(
-                f"{what}: {type(error).__name__} while building the request or reading the answer"
-            ) from error
+        except (ValidationError, ValueError, TypeError, UnicodeError, RecursionError) as error:
+            raise StoreRefused(f"{what}: {type(error).__name__} in the request or the answer", UNREADABLE) from error
 
 
 def _outcome_arguments(outcome: Outcome) -> JsonObject:
@@ -228,6 +231,4 @@ def _translated(error: APIError, what: str) -> StoreError:
     text = f"{what}: {code or 'no code'}: {str(error.message)[:200]}"
     if code is not None and _TRANSIENT.fullmatch(code):
         return StoreUnavailable(text)
-    refused = StoreRefused(text)
-    refused.code = code
-    return refused
+    return StoreRefused(text, code)

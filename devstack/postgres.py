@@ -44,6 +44,8 @@ log_timezone = 'UTC'
 timezone = 'UTC'
 """
 _PR_SET_PDEATHSIG = 1
+# Marks a cluster whose bootstrap has ended; one that was killed before is made anew.
+_COMPLETE = "bootstrap.complete"
 
 
 class Postgres:
@@ -82,7 +84,7 @@ class Postgres:
         Raises:
             DevStackError: the folder is not usable, the disk is full, or the server does not come up.
         """
-        fresh = not (self.data / "PG_VERSION").exists()
+        fresh = not (self.data / _COMPLETE).exists()
         try:
             if fresh:
                 self._initdb()
@@ -93,6 +95,7 @@ class Postgres:
         if fresh:
             for script in BOOTSTRAP:
                 self.psql(script.read_text().replace("{password}", self.password), user=ADMIN)
+            (self.data / _COMPLETE).touch()
         return self
 
     def stop(self, mode: StopMode = "fast") -> None:
@@ -121,8 +124,10 @@ class Postgres:
             DevStackError: with psql's own message.
         """
         done = subprocess.run(
-            [self._bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(user), "-f", "-"],
+            [self._bin / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
+             "-p", str(self.port), "-U", user, "-d", "postgres", "-f", "-"],
             input=sql, capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, "PGPASSWORD": self.password},
         )  # fmt: skip
         if done.returncode:
             raise DevStackError(f"SQL failed: {done.stderr.strip()}")

@@ -169,6 +169,9 @@ def _locked(path: Path) -> IO[str]:
 def _stored_keys(path: Path) -> Keys:
     """The keys of this data folder: made once, so that a `.env` written from them stays true."""
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(Keys.fresh())))
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(asdict(Keys.fresh())))
+        draft.replace(path)
     return Keys(**json.loads(path.read_text()))

@@ -16,9 +16,24 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set j
       end, 0))
 $$;
 
+-- PostgreSQL's jsonb holds what JSON readers elsewhere refuse: nesting without end, integers of thousands of digits.
+create function workflow_private.readable(p_value jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select p_value is null or not (jsonb_path_exists(p_value, 'lax $.**{64}')
+    or jsonb_path_exists(p_value, 'lax $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))'))
+$$;
+revoke all on function workflow_private.readable(jsonb) from public, anon, authenticated, service_role;
+
 create function workflow_private.before_job_insert() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+  -- here and not as a check: the inputs never change again, and a check would walk them at every renewal
+  if not (workflow_private.readable(new.current_workflow) and workflow_private.readable(new.execution_history)
+      and workflow_private.readable(new.config)) then
+    raise exception 'current_workflow, execution_history or config is nested deeper than 63 levels '
+      'or holds a number beyond 1e308'
+      using errcode = '23514', constraint = 'workflow_job_json_readable', table = 'workflow_generation_jobs';
+  end if;
   new.fair_rank := workflow_private.fair_rank(new.user_id);
   new.run_at := greatest(new.run_at, new.created_at);
   return new;

@@ -142,7 +142,8 @@ begin
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
     p_error_details, v_delay, p_logs, p_observability);
-  if v_ending in ('retry', 'released') and v_delay = 0 then
+  -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
+  if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);
   end if;
   return true;

@@ -22,6 +22,9 @@ REFUSALS = {
     "workflow_job_idempotency_key_size": "--idempotency-key: must have 1 to 200 characters. Shorten it.",
     "23503": "--user-id: there is no such user. Take the id from Authentication > Users.",
     "22P02": "--user-id: is not a uuid. Take the id from Authentication > Users.",
+    "workflow_job_json_readable": "--current-workflow or --config: is nested deeper than 63 levels, or holds a number "
+    "beyond 1e308. Make it plainer.",
+    "in the request or the answer": "PROMPT or a JSON value: cannot be written as JSON text. Remove what is not text.",
     "22P05": "PROMPT or a JSON value: holds a NUL character, which cannot be stored. Remove it.",
 }
 
@@ -31,7 +34,7 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
         return None
     try:
         parsed = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"is not JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise click.BadParameter('must be a JSON object, e.g. \'{"webhookUrl": "https://…"}\'')
@@ -106,7 +109,7 @@ def _json_object_file(file: Any) -> JsonObject | None:
         return None
     try:
         parsed = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise fail(f"--current-workflow: {file.name} is not JSON: {error}", EX_DATAERR) from error
     if not isinstance(parsed, dict):
         raise fail(f"--current-workflow: {file.name} must hold a JSON object", EX_DATAERR)

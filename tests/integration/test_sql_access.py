@@ -225,3 +225,14 @@ async def test_not_even_the_owner_can_break_the_state_machine(db: Database, cons
     await db.job()
     with pytest.raises(asyncpg.CheckViolationError, match=f"workflow_job_{constraint}"):
         await db.owner.execute(f"update public.workflow_generation_jobs set {change}")
+
+
+@pytest.mark.parametrize("poison", ['{"n": 1e5000}', '{"n": [-1e400]}', '{"a":' * 1200 + "1" + "}" * 1200])
+@pytest.mark.parametrize("column", ["config", "current_workflow"])
+async def test_json_that_no_worker_could_read_is_refused_at_the_door(db: Database, column: str, poison: str) -> None:
+    user = await db.user()
+    with pytest.raises(asyncpg.CheckViolationError, match="nested deeper than 63 levels or holds a number"):
+        await user.sql(
+            f"insert into public.workflow_generation_jobs (prompt, {column}) values ('p', '{poison}'::jsonb)"
+        )
+    await insert(user, config={"n": 1e300, "deep": {"a": {"b": {"c": [1, 2, {"d": None}]}}}})

@@ -52,6 +52,7 @@ def test_the_migrations_end_with_a_reload_of_the_rest_layers_cache() -> None:
 def test_no_function_raises_what_the_rest_layer_would_retry_or_take_for_an_outage() -> None:
     raised = [line.strip() for script in MIGRATIONS for line in script.read_text().splitlines() if "raise " in line]
     assert [line.split(" using ")[0] for line in raised] == [
+        "raise exception 'current_workflow, execution_history or config is nested deeper than 63 levels '",
         "raise warning 'workflow doorbell did not ring: %', sqlerrm;",
         "raise insufficient_privilege",
         "raise unique_violation",

@@ -211,12 +211,12 @@ async def test_a_release_rings_and_pokes_the_other_live_workers(db: Database) ->
     assert await poked(db) == ["w2"]
 
 
-async def test_a_delayed_retry_rings_nobody(db: Database) -> None:
+async def test_a_delayed_retry_rings_the_others_so_that_they_learn_the_deadline(db: Database) -> None:
     await workers(db, "w1", "w2")
     await db.job()
     await db.claim("w1")
     await db.settle(1, "retry", retry_in=4)
-    assert await poked(db) == []
+    assert await poked(db) == ["w2"]
 
 
 async def test_a_rescue_pokes_the_live_workers(db: Database) -> None:

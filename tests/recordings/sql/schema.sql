@@ -198,7 +198,8 @@ begin
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
     p_error_details, v_delay, p_logs, p_observability);
-  if v_ending in ('retry', 'released') and v_delay = 0 then
+  -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
+  if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);
   end if;
   return true;
@@ -272,6 +273,13 @@ CREATE FUNCTION workflow_private.before_job_insert() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
+  -- here and not as a check: the inputs never change again, and a check would walk them at every renewal
+  if not (workflow_private.readable(new.current_workflow) and workflow_private.readable(new.execution_history)
+      and workflow_private.readable(new.config)) then
+    raise exception 'current_workflow, execution_history or config is nested deeper than 63 levels '
+      'or holds a number beyond 1e308'
+      using errcode = '23514', constraint = 'workflow_job_json_readable', table = 'workflow_generation_jobs';
+  end if;
   new.fair_rank := workflow_private.fair_rank(new.user_id);
   new.run_at := greatest(new.run_at, new.created_at);
   return new;
@@ -541,6 +549,14 @@ CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_k
     case when p_job.status = 'processing' then p_job.worker_id end, p_kind
 $$;
 ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.readable(p_value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+  select p_value is null or not (jsonb_path_exists(p_value, 'lax $.**{64}')
+    or jsonb_path_exists(p_value, 'lax $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))'))
+$_$;
+ALTER FUNCTION workflow_private.readable(p_value jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -935,6 +951,7 @@ REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generati
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.retry_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION workflow_private.retry_job(p_job text) TO authenticated;

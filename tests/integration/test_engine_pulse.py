@@ -1,0 +1,228 @@
+"""Heartbeat and reconciler on a real feed: the canary, missed events, one reconcile per gap (design rules 3 and 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from consumer.heartbeat import Heartbeat, Rhythm
+from consumer.listener import Listener, ListenerTimings
+from consumer.reconciler import Reconciler
+from tests.engine import JOBS, Engine, engine, until
+from tests.stacks import ThreadedStack, threaded_stack
+
+HEARTBEAT, RECONCILE = "heartbeat_workflow_worker", "reconcile_workflow_jobs"
+
+
+@pytest.fixture(scope="module")
+def module_stack() -> Iterator[ThreadedStack]:
+    with threaded_stack(instant=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(module_stack: ThreadedStack) -> Iterator[ThreadedStack]:
+    module_stack.clear()
+    module_stack.psql("delete from public.workflow_workers", user="supabase_admin")
+    yield module_stack
+    module_stack.stack.realtime.deaf = False
+
+
+@dataclass
+class Hearing:
+    """An engine with its ears and its pulse; nothing beats or reconciles unless the test says so."""
+
+    parts: Engine
+    listener: Listener
+    heartbeat: Heartbeat
+    reconciler: Reconciler
+
+    async def rebuilt(self, session: int) -> None:
+        """Until there is a later session, ready."""
+        await until("a new session", lambda: self.listener.sessions > session)
+        await self.listener.wait_ready()
+
+
+@asynccontextmanager
+async def hearing(stack: ThreadedStack, rhythm: Rhythm, **options: Any) -> AsyncIterator[Hearing]:
+    async with engine(stack, **options) as parts:
+        reconciler = Reconciler(parts.store, parts.dispatcher, parts.bell)
+        ready: list[Heartbeat] = []
+        listener = Listener(
+            realtime_url=f"{stack.stack.url}/realtime/v1", key=stack.stack.keys.secret, worker_id=parts.store.worker_id,
+            on_ring=parts.bell.ring, on_ready=reconciler.gap, on_canary=lambda beat: ready[0].heard_canary(beat),
+            on_poke=parts.runner.look,
+            timings=ListenerTimings(backoff_base=0.01, backoff_cap=0.05),
+        )  # fmt: skip
+        heartbeat = Heartbeat(
+            parts.store, listener, parts.dispatcher, parts.bell, rhythm, lambda: {"realtime": listener.state.value}
+        )
+        ready.append(heartbeat)
+        listening = asyncio.create_task(listener.run())
+        try:
+            await asyncio.wait_for(listener.wait_ready(), 30)
+            yield Hearing(parts, listener, heartbeat, reconciler)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_beat_writes_the_row_and_its_canary_comes_back(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(canary=20)) as ears:
+        for _ in range(3):
+            await ears.heartbeat.beat()
+        assert ears.heartbeat.healthy
+        assert ears.listener.sessions == 1
+        row = await ears.parts.db.fetchrow("select beat, realtime from public.workflow_workers")
+    assert row is not None
+    assert (row["beat"], row["realtime"]) == (3, "ready")
+
+
+async def test_a_canary_that_does_not_come_back_rebuilds_the_session(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(canary=0.3)) as ears:
+        stack.stack.realtime.deaf = True
+        await ears.heartbeat.beat()
+        stack.stack.realtime.deaf = False
+        await ears.rebuilt(1)
+        assert ears.parts.lines("the canary did not come back")
+        session = ears.listener.sessions
+        await ears.heartbeat.beat()
+        assert ears.listener.sessions == session
+
+
+async def test_a_beat_that_fails_is_not_healthy_and_the_next_one_heals_it(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(interval=0.05, canary=20)) as ears:
+        await ears.heartbeat.beat()
+        gate = ears.parts.net.hold_request(HEARTBEAT)
+        ears.parts.net.refuse(HEARTBEAT)
+        second = ears.parts.net.hold_request(HEARTBEAT)
+        gate.open.set()
+        beating = asyncio.create_task(ears.heartbeat.run())
+        await second.reached.wait()
+        assert not ears.heartbeat.healthy
+        second.open.set()
+        await until("healthy again", lambda: ears.heartbeat.healthy)
+        beating.cancel()
+
+
+async def test_soon_beats_without_waiting_for_the_interval(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(interval=3600, canary=20)) as ears:
+        beating = asyncio.create_task(ears.heartbeat.run())
+        await until("the first beat", lambda: ears.parts.net.answered(HEARTBEAT))
+
+        def second() -> bool:
+            ears.heartbeat.soon()
+            return ears.parts.net.answered(HEARTBEAT) >= 2
+
+        await until("a second one", second)
+        beating.cancel()
+
+
+async def test_soon_during_a_beat_is_another_beat(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(interval=3600, canary=20)) as ears:
+        gate = ears.parts.net.hold_reply(HEARTBEAT)
+        beating = asyncio.create_task(ears.heartbeat.run())
+        await gate.reached.wait()
+        ears.heartbeat.soon()
+        gate.open.set()
+        await until("a second beat", lambda: ears.parts.net.answered(HEARTBEAT) == 2, timeout=2)
+        beating.cancel()
+
+
+async def test_an_overdue_job_is_claimed_by_the_heartbeat_and_the_feed_is_rebuilt(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(grace=5, canary=1)) as ears:
+        stack.stack.realtime.deaf = True
+        job_id = await ears.parts.submit()
+        await ears.parts.db.execute(f"update {JOBS} set run_at = now() - interval '1 min' where id = $1", job_id)
+        session = ears.listener.sessions
+        await ears.heartbeat.beat()
+        stack.stack.realtime.deaf = False
+        await ears.parts.ended(job_id)
+        await ears.rebuilt(session)
+        assert ears.parts.dispatcher.missed_events == 1
+        assert ears.parts.lines("an event was missed")
+
+
+async def test_an_overdue_job_proves_nothing_while_every_slot_is_busy(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(grace=5, canary=20)) as ears:
+        ears.parts.model.hold = asyncio.Event()
+        await ears.parts.submit()
+        ears.parts.ring()
+        await ears.parts.model.began.wait()
+        job_id = await ears.parts.submit()
+        await ears.parts.db.execute(f"update {JOBS} set run_at = now() - interval '1 min' where id = $1", job_id)
+        await ears.heartbeat.beat()
+        assert ears.listener.sessions == 1
+        ears.parts.model.hold.set()
+        await ears.parts.ended(job_id)
+        assert ears.parts.dispatcher.missed_events == 0
+
+
+async def test_the_heartbeat_names_the_next_deadline(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(canary=20)) as ears:
+        stack.stack.realtime.deaf = True
+        job_id = await ears.parts.submit()
+        await ears.parts.db.execute(f"update {JOBS} set run_at = now() + interval '1 s' where id = $1", job_id)
+        stack.stack.realtime.deaf = False
+        await ears.heartbeat.beat()
+        await ears.parts.ended(job_id)
+
+
+async def test_gaps_during_a_reconcile_are_one_more_and_each_later_gap_is_one(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm()) as ears:
+        gate = ears.parts.net.hold_reply(RECONCILE)
+        reconciling = asyncio.create_task(ears.reconciler.run())
+        await gate.reached.wait()
+        for _ in range(10):
+            ears.reconciler.gap()
+        gate.open.set()
+        await until("two reconciles", lambda: ears.reconciler.reconciles == 2)
+        ears.reconciler.gap()
+        await until("a third", lambda: ears.reconciler.reconciles == 3)
+        reconciling.cancel()
+    assert len(ears.parts.net.of(RECONCILE)) == 3
+
+
+async def test_a_reconcile_is_repeated_until_the_database_answers_and_takes_dead_jobs_back(
+    stack: ThreadedStack,
+) -> None:
+    async with engine(stack) as parts:
+        job_id = await parts.submit()
+        await parts.db.execute(
+            f"update {JOBS} set status = 'processing', attempt = 1, worker_id = 'dead', started_at = now(), "
+            "lease_expires_at = now() - interval '1 s' where id = $1",
+            job_id,
+        )
+        parts.net.refuse(RECONCILE, times=2)
+        reconciling = asyncio.create_task(Reconciler(parts.store, parts.dispatcher, parts.bell).run())
+        row = await parts.ended(job_id)
+        reconciling.cancel()
+        assert parts.lines("rescued 1 job(s)")
+    assert (row["attempt"], row["retry_count"], row["observability"]["doorbell"]) == (2, 1, "start")
+    assert len(parts.net.of(RECONCILE)) == 3
+
+
+async def test_a_poke_through_the_feed_stops_a_cancelled_job(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(canary=20), lease_seconds=600) as ears:
+        await ears.heartbeat.beat()
+        ears.parts.model.hold = asyncio.Event()
+        job_id = await ears.parts.submit()
+        await ears.parts.model.began.wait()
+        stack.psql(f"begin; set local role service_role; select public.cancel_workflow_job('{job_id}'); commit")
+        await ears.parts.ended(job_id, "cancelled")
+
+
+async def test_the_canary_is_still_asked_for_after_the_workers_row_was_pruned(stack: ThreadedStack) -> None:
+    async with hearing(stack, Rhythm(canary=0.3)) as ears:
+        for _ in range(3):
+            await ears.heartbeat.beat()
+        await ears.parts.db.execute("delete from public.workflow_workers")
+        stack.stack.realtime.deaf = True
+        await ears.heartbeat.beat()
+        stack.stack.realtime.deaf = False
+        await until("the deaf session was dropped", lambda: ears.listener.sessions == 2, timeout=2)

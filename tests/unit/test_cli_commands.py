@@ -1,0 +1,160 @@
+"""The commands without a server: help with examples, usage errors, and `validate`, which needs nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from consumer.cli import main
+from tests.unit.handlers_kit import answer, job, slack, workflow_of
+
+EX_DATAERR, EX_USAGE, EX_CONFIG = 65, 2, 78
+COMMANDS = sorted(main.commands)
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), input=stdin, prog_name="consumer")
+
+
+@pytest.fixture
+def valid() -> dict[str, Any]:
+    return workflow_of(job(), answer(slack()))
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_these_are_the_commands() -> None:
+    assert COMMANDS == ["demo", "dev", "reconcile", "run", "status", "submit", "validate"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_has_help_with_an_example_of_itself(name: str, flag: str) -> None:
+    done = run(name, flag)
+    assert done.exit_code == 0
+    after = done.output.partition("Example:\n")[2]
+    assert f"consumer {name}" in after.splitlines()[0], done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_says_what_it_does(name: str) -> None:
+    options = [item for item in main.commands[name].params if isinstance(item, click.Option)]
+    unexplained = [item.name for item in options if not item.help and not isinstance(item.type, click.Choice)]
+    assert unexplained == []
+
+
+def test_the_group_lists_every_command_with_a_sentence() -> None:
+    output = run("--help").output
+    for name in COMMANDS:
+        (line,) = [line for line in output.splitlines() if line.strip().startswith(f"{name} ")]
+        assert len(line.split()) > 3
+
+
+def test_the_version_is_told() -> None:
+    assert "version" in run("--version").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["nonsense"], "No such command"),
+        (["submit"], "PROMPT"),
+        (["submit", "x", "--mode", "destroy"], "'create', 'edit'"),
+        (["submit", "x", "--config", "{"], "is not JSON"),
+        (["submit", "x", "--config", "[1]"], "must be a JSON object"),
+        (["submit", "x", "--current-workflow", "none.json"], "No such file"),
+        (["status"], "JOB_ID"),
+        (["dev", "--port", "70000"], "70000"),
+        (["validate", "none.json"], "No such file"),
+    ],
+)
+def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == EX_USAGE
+    assert word in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["submit", "x"], ["status", "job_1"], ["reconcile"]])
+def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == EX_CONFIG
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+        ["consumer", " SUPABASE_URL"],
+        ["consumer", " SUPABASE_SERVICE_ROLE_KEY"],
+    ]
+
+
+@pytest.mark.parametrize(("text", "word"), [("{", "is not JSON"), ("[]", "must hold a JSON object")])
+def test_a_workflow_file_that_is_none_is_named(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "w.json").write_text(text)
+    done = run("submit", "x", "--mode", "edit", "--current-workflow", "w.json")
+    assert done.exit_code == EX_DATAERR
+    assert done.stderr.startswith("consumer: --current-workflow: w.json")
+    assert word in done.stderr
+
+
+def test_a_valid_workflow_is_accepted_from_a_file_and_from_standard_input(
+    tmp_path: Path, valid: dict[str, Any]
+) -> None:
+    (tmp_path / "w.json").write_text(json.dumps(valid))
+    for done in (run("validate", "w.json"), run("validate", "-", stdin=json.dumps(valid))):
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr.endswith(": valid\n")
+
+
+def test_violations_are_listed_one_per_line(valid: dict[str, Any]) -> None:
+    valid["edges"] = []
+    done = run("validate", "-", stdin=json.dumps(valid))
+    assert done.exit_code == EX_DATAERR
+    (line,) = done.stdout.splitlines()
+    assert line.split()[:2] == ["UNREACHABLE_NODE", "/nodes/1"]
+    assert done.stderr.endswith(": 1 violation(s)\n")
+
+
+def test_violations_as_json_are_data_for_programs(valid: dict[str, Any]) -> None:
+    valid["nodes"][1]["type"] = "nonsense"
+    done = run("validate", "-", "--json", stdin=json.dumps(valid))
+    found = json.loads(done.stdout)
+    assert done.exit_code == EX_DATAERR
+    assert "UNKNOWN_NODE_TYPE" in {violation["code"] for violation in found}
+    assert all(set(violation) == {"code", "pointer", "message"} for violation in found)
+
+
+def test_no_violations_as_json_is_an_empty_list(valid: dict[str, Any]) -> None:
+    assert json.loads(run("validate", "-", "--json", stdin=json.dumps(valid)).stdout) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[]", "3", '"x"', "{}", '{"nodes": 3, "edges": {}}', "[" * 100_000, "\x00", ""]
+)
+def test_anything_at_all_is_judged_without_a_traceback(text: str) -> None:
+    done = run("validate", "-", stdin=text)
+    assert done.exit_code == EX_DATAERR
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.parametrize("option", ["--config", "--current-workflow"])
+def test_a_bottomless_json_is_a_mistake_like_any_other(tmp_path: Path, option: str) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    done = run("submit", "x", option, "[" * 100_000 if option == "--config" else "deep.json")
+    assert isinstance(done.exception, SystemExit)
+    assert "is not JSON" in done.stderr
+
+
+def test_a_prompt_that_is_not_unicode_is_not_blamed_on_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_x")
+    done = run("submit", "caf\udce9")
+    assert done.exit_code != 0
+    assert "SUPABASE_SERVICE_ROLE_KEY" not in done.stderr

@@ -1,0 +1,72 @@
+"""The one timer of the dispatcher: a deadline rings once, the newest one counts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from consumer.dispatcher import DEADLINE_SLACK, LONGEST_TIMER, Dispatcher
+from consumer.doorbell import Doorbell
+
+
+class CountingBell(Doorbell):
+    """Counts its rings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rings: list[str] = []
+
+    def ring(self, source: Any, job_id: str | None = None) -> None:
+        self.rings.append(source)
+        super().ring(source, job_id)
+
+
+@pytest.fixture
+async def bell() -> CountingBell:
+    return CountingBell()
+
+
+@pytest.fixture
+async def dispatcher(bell: CountingBell) -> Dispatcher:
+    unused: Any = None
+    return Dispatcher(unused, unused, bell, slots=1, max_retries=None)
+
+
+async def test_a_deadline_rings_once(dispatcher: Dispatcher, bell: CountingBell) -> None:
+    dispatcher.due_in(0)
+    await asyncio.wait_for(bell.wait(), 10)
+    bell.clear()
+    await asyncio.sleep(3 * DEADLINE_SLACK)
+    assert bell.rings == ["deadline"]
+
+
+async def test_a_new_deadline_replaces_the_old_one(dispatcher: Dispatcher, bell: CountingBell) -> None:
+    for _ in range(50):
+        dispatcher.due_in(0)
+    await asyncio.wait_for(bell.wait(), 10)
+    await asyncio.sleep(3 * DEADLINE_SLACK)
+    assert bell.rings == ["deadline"]
+
+
+async def test_none_clears_it(dispatcher: Dispatcher, bell: CountingBell) -> None:
+    dispatcher.due_in(0)
+    dispatcher.due_in(None)
+    await asyncio.sleep(3 * DEADLINE_SLACK)
+    assert bell.rings == []
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(-5.0, DEADLINE_SLACK), (1e12, LONGEST_TIMER)])
+async def test_odd_deadlines_are_bounded(dispatcher: Dispatcher, seconds: float, longest: float) -> None:
+    dispatcher.due_in(seconds)
+    assert dispatcher._timer is not None
+    assert dispatcher._timer.when() <= asyncio.get_running_loop().time() + longest
+    dispatcher.due_in(None)
+
+
+async def test_stop_wakes_a_dispatcher_that_waits(dispatcher: Dispatcher) -> None:
+    running = asyncio.create_task(dispatcher.run())
+    await asyncio.sleep(0)
+    dispatcher.stop()
+    await asyncio.wait_for(running, 10)
