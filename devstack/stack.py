@@ -174,4 +174,7 @@ def _stored_keys(path: Path) -> Keys:
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(Keys.fresh())))
         draft.replace(path)
-    return Keys(**json.loads(path.read_text()))
+    try:
+        return Keys(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DevStackError(f"{path} is damaged. Remove it; the next start makes new keys.") from error

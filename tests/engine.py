@@ -90,6 +90,7 @@ class Engine:
     net: FaultyTransport
     model: ScriptedModel
     bell: Doorbell
+    lane: ModelLane
     runner: Runner
     dispatcher: Dispatcher
     db: asyncpg.Connection[asyncpg.Record]
@@ -165,15 +166,16 @@ async def engine(
     db = await connect(stack.stack.postgres, "supabase_admin")
     async with model:
         ollama = Ollama(ollama_url or model.url, clocks=clocks)
+        lane = ModelLane()
         bench = Workbench(
-            ollama, ModelLane(), {"analyze": ANALYZE, "generate": GENERATE}, {ANALYZE: digest, GENERATE: digest},
+            ollama, lane, {"analyze": ANALYZE, "generate": GENERATE}, {ANALYZE: digest, GENERATE: digest},
             clocks.load, clocks.first_token,
         )  # fmt: skip
         policy = RetryPolicy(base=0.01, model_wait=0.01)
         runner = Runner(store, bench, handlers, policy, limits or Limits())
         bell = Doorbell()
         dispatcher = Dispatcher(store, runner, bell, slots=slots, max_retries=max_retries)
-        parts = Engine(store, net, model, bell, runner, dispatcher, db)
+        parts = Engine(store, net, model, bell, lane, runner, dispatcher, db)
         sink = logger.add(lambda line: parts.said.append(_said(line)), level="DEBUG", format="{message}")
         claiming = asyncio.create_task(dispatcher.run())
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.runner import Limits
 from tests.engine import GENERATE, JOBS, Engine, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack, threaded_stack
 
@@ -229,3 +230,37 @@ async def test_two_engines_never_share_a_job(stack: ThreadedStack) -> None:
         claims = await one.db.fetchval(f"select count(*) {events}")
         jobs = await one.db.fetchval(f"select count(distinct e.job_id) {events}")
     assert (claims, jobs) == (12, 12)
+
+
+async def test_a_row_that_another_session_has_locked_is_looked_at_again_soon(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts, engine(stack) as locker:
+        job_id = await parts.submit()
+        async with locker.db.transaction():
+            await locker.db.fetchval(f"select id from {JOBS} where id = $1 for update", job_id)
+            parts.ring()
+            await until("it has looked more than once", lambda: len(parts.net.of(CLAIM)) > 1)
+        await parts.ended(job_id, "completed")
+
+
+async def test_waiting_for_the_lane_is_not_counted_as_work(stack: ThreadedStack) -> None:
+    async with engine(stack, slots=2, lease_seconds=60, limits=Limits(attempt=1.5)) as parts:
+        async with parts.lane.use(GENERATE):
+            first = await parts.submit()
+            parts.ring()
+            await until("it waits for the lane", lambda: bool(parts.runner.running))
+            await asyncio.sleep(2)  # longer than the whole attempt may work
+        await parts.ended(first, "completed")
+        assert (await parts.row(first))["retry_count"] == 0
+
+
+async def test_a_job_claimed_anew_by_the_same_worker_ends_the_older_attempt(stack: ThreadedStack) -> None:
+    async with engine(stack, slots=2, lease_seconds=600) as parts:
+        job_id = await parts.submit()
+        await held(parts)
+        await parts.db.execute(f"update {JOBS} set lease_expires_at = now() where id = $1", job_id)
+        parts.ring()
+        await until("the older attempt has ended", lambda: parts.lines("attempt ends unsettled"))
+        assert parts.runner.running == [job_id]
+        parts.model.hold.set()  # type: ignore[union-attr]  # `held` has set it
+        await parts.ended(job_id, "completed")
+    assert not parts.lines("defect")

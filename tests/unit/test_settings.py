@@ -40,6 +40,12 @@ def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
     assert load_settings().max_retries == 7
 
 
+def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"SUPABASE_URL=http://caf\xe9\n")
+    with pytest.raises(ConfigurationError, match=r"\.env: is not UTF-8"):
+        load_settings()
+
+
 def test_the_key_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch)
     assert KEYS.secret not in repr(load_settings())
@@ -57,7 +63,10 @@ def test_two_workers_of_one_host_have_different_names(monkeypatch: pytest.Monkey
         ("SUPABASE_URL", "ftp://x", "is not an http(s) URL"),
         ("SUPABASE_SERVICE_ROLE_KEY", KEYS.publishable, "is the publishable key"),
         ("SUPABASE_SERVICE_ROLE_KEY", KEYS.anon, "is the key of role 'anon'"),
+        ("SUPABASE_URL", "http://127.0.0.1:99999", "Port out of range"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_…", "holds characters that no key has"),
         ("SUPABASE_SERVICE_ROLE_KEY", "hello", "is neither"),
+        ("OLLAMA_KEEP_ALIVE", "ten minutes", "is neither seconds nor a duration"),
         ("SUPABASE_SERVICE_ROLE_KEY", "a.b.c", "is neither"),
         ("OLLAMA_LOCAL_URL", "localhost", "is not an http(s) URL"),
         ("OLLAMA_TIMEOUT", "soon", "valid number"),
