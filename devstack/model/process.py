@@ -45,8 +45,12 @@ def main() -> None:
     print(json.dumps({"url": server.listening_address}), flush=True)  # noqa: T201
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads stdout any more, and a full pipe would block
     sys.stdin.read()
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        # Also when the parent died during the load and nobody takes the answer: the interpreter's own end would wait
+        # for llama.cpp's threads for ever.
+        os._exit(0)

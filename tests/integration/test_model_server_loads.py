@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -16,7 +17,8 @@ import psutil
 import pytest
 
 from devstack.errors import DevStackError
-from devstack.model import Faults, ModelServer
+from devstack.model import Faults, ModelServer, process
+from devstack.model.models import model_file
 from tests.integration.model_wire import (
     Answer,
     Call,
@@ -338,3 +340,15 @@ async def test_a_killed_program_leaves_no_runner_behind() -> None:
     program.kill()
     program.wait()
     await until(lambda: not orphans[0].is_running() or orphans[0].status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_runner_whose_parent_dies_during_the_load_ends() -> None:
+    wanted = json.dumps({"model": str(model_file()), "num_ctx": 8192, "shift": False}).encode() + b"\n"
+    command = [sys.executable, "-P", process.__file__]
+    for _ in range(6):  # without its hard exit, one in four hung in llama.cpp's clean-up
+        runner = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert runner.stdin is not None and runner.stdout is not None
+        runner.stdin.write(wanted)
+        runner.stdin.close()
+        runner.stdout.close()
+        runner.wait(60)
