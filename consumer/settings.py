@@ -73,8 +73,10 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("is not an http(s) URL")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must have no user, password, query or fragment")
         _ = parts.port  # raises ValueError when it is none
         return value.rstrip("/")
 
@@ -119,6 +121,10 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f".env: cannot be read ({error.strerror}). Let this user read it, or remove it."
+        ) from None
     except UnicodeDecodeError:
         raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
 

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from postgrest.exceptions import APIError
 from realtime import RealtimePostgresChangesListenEvent
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
+from consumer.cli.people import refusal
 from consumer.job import JsonObject
-from devstack.errors import DevStackError
+from consumer.ollama import canonical
+from devstack.errors import DevStackError, RefusedPromptError
 from devstack.postgres import die_with_parent
 from devstack.report import Live, print_report, say
 from devstack.stack import DevStack, default_home
@@ -31,6 +34,8 @@ TABLE = "workflow_generation_jobs"
 TERMINAL = ("completed", "failed", "cancelled")
 # A worker that says what the demo waits for, and that gives its job back at once when the demo is stopped.
 WORKER_SETTINGS = {"LOG_FORMAT": "json", "LOG_LEVEL": "INFO", "HEARTBEAT_SECONDS": "10", "SHUTDOWN_GRACE": "0"}
+# The names under which the embedded model server serves its model; a real one may have others.
+EMBEDDED_MODELS = {"ANALYZE_MODEL": "mistral:7b", "GENERATE_MODEL": "qwen2.5:7b"}
 # How long a row may stand still before the demo gives up; the slowest machine seen needed 60 s for the whole job.
 PATIENCE = 300.0
 
@@ -58,11 +63,11 @@ async def run_demo(prompt: str | None, home: Path | None) -> int:
 async def real_ollama(environment: os._Environ[str] | dict[str, str]) -> str | None:
     """The URL of a real Ollama that answers and has both models, else None."""
     url = environment.get("OLLAMA_LOCAL_URL", "http://127.0.0.1:11434").rstrip("/")
-    wanted = {environment.get("ANALYZE_MODEL", "mistral:7b"), environment.get("GENERATE_MODEL", "qwen2.5:7b")}
+    wanted = {canonical(environment.get(name) or embedded) for name, embedded in EMBEDDED_MODELS.items()}
     try:
         async with httpx.AsyncClient(timeout=3, trust_env=False) as http:
             tags = (await http.get(f"{url}/api/tags")).raise_for_status().json()
-            return url if wanted <= {model["name"] for model in tags["models"]} else None
+            return url if wanted <= {canonical(model["name"]) for model in tags["models"]} else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return None
 
@@ -74,7 +79,7 @@ async def worker(stack: DevStack) -> AsyncIterator[Path]:
     ready = asyncio.Event()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "consumer", "run", cwd=stack.home, start_new_session=True, preexec_fn=die_with_parent(),
-        env={**os.environ, **stack.env, **WORKER_SETTINGS},
+        env={**os.environ, **stack.env, **WORKER_SETTINGS, **(EMBEDDED_MODELS if stack.model else {})},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -125,8 +130,8 @@ async def _watched(client: AsyncClient, user_id: str, prompt: str) -> JsonObject
     channel.on_system(lambda _: listening.set())
     await channel.subscribe()
     await asyncio.wait_for(listening.wait(), 30)
-    inserted = (await client.table(TABLE).insert({"prompt": prompt}).execute()).data[0]
-    job_id = _text(inserted, "id")
+    await _cancel_left_overs(client)
+    job_id = await _insert(client, prompt)
     say(f"Inserted row {job_id} as a signed-in user: {prompt!r}")
     with Live() as live:
         while True:
@@ -136,6 +141,21 @@ async def _watched(client: AsyncClient, user_id: str, prompt: str) -> JsonObject
             if record.get("id") == job_id and record.get("status") in TERMINAL:
                 break
     return await _row(client, job_id)
+
+
+async def _cancel_left_overs(client: AsyncClient) -> None:
+    """Jobs of a demo that was interrupted: the worker would do them before this one."""
+    left = await client.table(TABLE).select("id").in_("status", ["pending", "processing"]).execute()
+    for row in left.data:
+        await client.rpc("cancel_workflow_job", {"p_job": _text(row, "id")}).execute()
+
+
+async def _insert(client: AsyncClient, prompt: str) -> str:
+    try:
+        inserted = await client.table(TABLE).insert({"prompt": prompt}).execute()
+    except APIError as error:
+        raise RefusedPromptError(refusal(str(error.message)) or f"the prompt was refused: {error.message}") from error
+    return _text(inserted.data[0], "id")
 
 
 async def _next_change(changed: asyncio.Queue[JsonObject], client: AsyncClient, job_id: str) -> JsonObject:

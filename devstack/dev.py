@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.errors import DevStackError
+from devstack.keys import TEN_YEARS
 from devstack.stack import DevStack, default_home
 
 _ENV_FILE = "dev.env"
@@ -30,12 +31,17 @@ async def serve(home: Path | None, *, port: int, as_env: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with DevStack(folder, port=port) as stack:
-        lines = stack.env | {"SUPABASE_USER_TOKEN": stack.user()[1]}
+        lines = stack.env | {"SUPABASE_USER_TOKEN": _token(stack)}
         _write_private(folder / _ENV_FILE, _as_env(lines))
         sys.stdout.write(_as_env(lines) if as_env else _as_table(lines))
         sys.stdout.flush()
         sys.stderr.write("The embedded stack is up (development only). Ctrl-C stops it.\n")
         await stopped.wait()
+
+
+def _token(stack: DevStack) -> str:
+    """A signed-in user's token that outlives every session of the stack."""
+    return stack.keys.user_token(stack.user()[0], expires_in=TEN_YEARS)
 
 
 def _as_env(lines: Mapping[str, str]) -> str:

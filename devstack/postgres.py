@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -43,6 +44,7 @@ autovacuum_naptime = 10s
 log_timezone = 'UTC'
 timezone = 'UTC'
 """
+_ELSEWHERE = "Free some space (about 100 MB), or choose another folder with --home."
 _PR_SET_PDEATHSIG = 1
 # Marks a cluster whose bootstrap has ended; one that was killed before is made anew.
 _COMPLETE = "bootstrap.complete"
@@ -90,7 +92,8 @@ class Postgres:
                 self._initdb()
             self._write_config()
         except OSError as error:
-            raise DevStackError(f"cannot write the data folder {self.data}: {os.strerror(error.errno or 0)}") from error
+            reason = os.strerror(error.errno or 0)
+            raise DevStackError(f"cannot write the data folder {self.data}: {reason}. {_ELSEWHERE}") from error
         self._spawn()
         if fresh:
             for script in BOOTSTRAP:
@@ -140,12 +143,12 @@ class Postgres:
         self.stop()
 
     def _initdb(self) -> None:
-        self.data.parent.mkdir(parents=True, exist_ok=True)
         if self._owner is not None and not _reachable(self.data.parent.resolve().parent):
             raise DevStackError(
                 f"the data folder {self.data.parent} lies where user `nobody` may not enter, and PostgreSQL refuses "
                 "to run as root. Choose another folder, e.g. --home /var/tmp/workflow-dev, or run as an ordinary user."
             )
+        self.data.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700)
         password = self.data.parent / f"{self.data.name}.password"
@@ -158,7 +161,7 @@ class Postgres:
                          "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")  # fmt: skip
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise DevStackError(f"cannot make a database in {self.data}: {_reason(done.stderr)}")
+            raise DevStackError(f"cannot make a database in {self.data}: {_reason(done.stderr)}. {_ELSEWHERE}")
 
     def _write_config(self) -> None:
         config = self.data / "postgresql.auto.conf"
@@ -245,4 +248,4 @@ def _reason(text: str) -> str:
     """The line of a tool's output that says what went wrong; clean-up notes may follow it."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
     telling = [line for line in lines if any(word in line for word in ("PANIC:", "FATAL:", "error:", "could not"))]
-    return (telling or lines or ["no message"])[-1]
+    return re.sub(r"^.*?(PANIC|FATAL|error): +", "", (telling or lines or ["no message"])[-1])

@@ -26,17 +26,21 @@ from devstack.postgres import Postgres
 from devstack.realtime import RealtimeApi
 
 ROOT = Path(__file__).parents[1]
-MIGRATIONS = ROOT / "sql_migrations"
+# In a wheel they lie inside this package (pyproject.toml, force-include).
+MIGRATIONS = next(filter(Path.is_dir, (ROOT / "sql_migrations", Path(__file__).parent / "sql_migrations")))
+# The Supabase CLI's own table; the versions are those of the links in supabase/migrations/.
 _TRACKING = """
 create schema if not exists supabase_migrations;
-create table if not exists supabase_migrations.schema_migrations (version text primary key, name text);
+create table if not exists supabase_migrations.schema_migrations (
+  version text primary key, statements text[], name text
+);
 """
 
 
 def default_home() -> Path:
     """The data folder: `.dev` in the project; for root, whose folders PostgreSQL's user cannot enter, in /var/tmp."""
     if os.geteuid() != 0:
-        return ROOT / ".dev"
+        return ROOT / ".dev" if (ROOT / "pyproject.toml").exists() else Path.home() / ".cache" / "workflow-consumer-dev"
     return Path("/var/tmp") / f"workflow-consumer-dev-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
 
 
@@ -91,7 +95,10 @@ class DevStack:
             self._lock = _locked(self.home / "lock")
             self.keys = _stored_keys(self.home / "keys.json")
         except OSError as error:
-            raise DevStackError(f"cannot use the data folder {self.home}: {os.strerror(error.errno or 0)}") from error
+            reason = os.strerror(error.errno or 0)
+            raise DevStackError(
+                f"cannot use the data folder {self.home}: {reason}. Choose another with --home."
+            ) from error
         try:
             await self._start_servers()
         except BaseException:
@@ -146,12 +153,16 @@ def apply_migrations(server: Postgres) -> list[str]:
     """Apply the migrations that are not yet recorded, as the Supabase CLI records them; returns their names."""
     server.psql(_TRACKING)
     known = set(server.psql("select version from supabase_migrations.schema_migrations").splitlines())
-    new = [script for script in sorted(MIGRATIONS.glob("*.sql")) if script.name.split("_")[0] not in known]
+    new = [script for script in sorted(MIGRATIONS.glob("*.sql")) if _version(script) not in known]
     for script in new:
-        version = script.name.split("_")[0]
-        record = f"insert into supabase_migrations.schema_migrations values ('{version}', '{script.stem}');"  # noqa: S608
+        values = f"('{_version(script)}', '{script.stem.partition('_')[2]}')"
+        record = f"insert into supabase_migrations.schema_migrations (version, name) values {values};"  # noqa: S608
         server.psql(f"begin;\n{script.read_text()}\n{record}\ncommit;")
     return [script.name for script in new]
+
+
+def _version(script: Path) -> str:
+    return f"20260101{int(script.name.partition('_')[0]):06}"
 
 
 def _locked(path: Path) -> IO[str]:

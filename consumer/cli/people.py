@@ -94,12 +94,12 @@ async def _with_store(call: Any) -> Any:
         try:
             return await call(store)
         except StoreError as error:
-            if refusal := _refusal(str(error)):
-                raise fail(refusal, EX_DATAERR) from error
+            if sentence := refusal(str(error)):
+                raise fail(sentence, EX_DATAERR) from error
             raise explained(error, settings.supabase_url) from error
 
 
-def _refusal(message: str) -> str | None:
+def refusal(message: str) -> str | None:
     """The broken rule, or the bad value, as a sentence for the one who submits; None when it is neither."""
     return next((sentence for rule, sentence in REFUSALS.items() if rule in message), None)
 

@@ -128,4 +128,4 @@ def test_a_broken_workflow_file_is_refused_with_its_violations(tmp_path: Path) -
     done = run_consumer("validate", "w.json", env={}, cwd=tmp_path)
     assert done.returncode == EX_DATAERR
     assert "NO_NODES" in done.stdout
-    check(run_consumer("validate", "-", env={}, cwd=tmp_path, stdin="{"), EX_DATAERR, "is not JSON")
+    check(run_consumer("validate", "-", env={}, cwd=tmp_path, stdin="{"), EX_DATAERR, "is not usable JSON")

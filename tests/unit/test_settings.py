@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError
-from consumer.settings import load_settings
+from consumer.settings import Settings, load_settings
 from devstack.keys import Keys
+from tests.conftest import ROOT
 
 KEYS = Keys.fresh()
 GOOD = {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_SERVICE_ROLE_KEY": KEYS.secret}
@@ -64,6 +65,8 @@ def test_two_workers_of_one_host_have_different_names(monkeypatch: pytest.Monkey
         ("SUPABASE_SERVICE_ROLE_KEY", KEYS.publishable, "is the publishable key"),
         ("SUPABASE_SERVICE_ROLE_KEY", KEYS.anon, "is the key of role 'anon'"),
         ("SUPABASE_URL", "http://127.0.0.1:99999", "Port out of range"),
+        ("SUPABASE_URL", "http://a b", "is not an http(s) URL"),
+        ("SUPABASE_URL", "http://me:word@127.0.0.1:9", "must have no user, password"),
         ("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_…", "holds characters that no key has"),
         ("SUPABASE_SERVICE_ROLE_KEY", "hello", "is neither"),
         ("OLLAMA_KEEP_ALIVE", "ten minutes", "is neither seconds nor a duration"),
@@ -102,6 +105,12 @@ def test_everything_missing_is_named_at_once() -> None:
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
     assert all("is not set" in line and "Set it to" in line for line in lines)
+
+
+def test_the_example_names_every_setting() -> None:
+    example = (ROOT / "deploy" / "env.example").read_text()
+    named = {line.lstrip("#").partition("=")[0] for line in example.splitlines() if "=" in line}
+    assert {name.upper() for name in Settings.model_fields} == named
 
 
 def test_a_legacy_service_role_jwt_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
