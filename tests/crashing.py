@@ -28,6 +28,8 @@ from tests.processes import environment
 from tests.waiting import eventually
 
 Manner = Literal["raise", "kill", "stop", "block"]
+# No heartbeat comes in time: only an event or a deadline can start work. And leases end when a test says so.
+QUIET = {"HEARTBEAT_SECONDS": "300", "LEASE_SECONDS": "60", "RETRY_DELAY_BASE": "0.05"}
 # Exit code of a process that was killed.
 KILLED = -signal.SIGKILL
 
@@ -93,17 +95,23 @@ class Worker:
         self._file.touch()
         self._process = _CONTEXT.Process(target=_work, args=(dict(env), self._file, fault))
         self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
 
     @property
     def said(self) -> str:
         """Its output so far."""
         return self._file.read_text()
 
-    def wait_for(self, text: str) -> None:
-        """Until it has written this; fails with all it wrote when it does not, or ends before."""
+    def wait_for(self, *texts: str) -> None:
+        """Until it has written one of these; fails with all it wrote when it does not, or ends before."""
+
+        def wrote() -> bool:
+            return any(text in self.said for text in texts)
+
         try:
-            eventually(text, lambda: text in self.said or not self._process.is_alive())
-            assert text in self.said, f"the worker ended before {text!r}"
+            eventually(str(texts), lambda: wrote() or not self._process.is_alive())
+            assert wrote(), f"the worker ended before {texts}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.said}") from None
 
@@ -114,8 +122,7 @@ class Worker:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
     def close(self) -> None:
         """Kill it if it still runs."""
@@ -125,9 +132,9 @@ class Worker:
 
 
 @contextmanager
-def working(env: Mapping[str, str], folder: Path, fault: Fault | None = None, **more: str) -> Iterator[Worker]:
+def working(env: Mapping[str, str], folder: Path, fault: Fault | None = None) -> Iterator[Worker]:
     """A worker that has said that it is ready; killed at the end."""
-    worker = Worker({**env, **more}, folder, fault)
+    worker = Worker(env, folder, fault)
     try:
         worker.wait_for("ready: waiting for jobs")
         yield worker

@@ -16,33 +16,21 @@ import pytest
 from loguru import logger
 
 from consumer.faults import FaultPoint
-from tests.crashing import KILLED, Fault, Manner, Worker, working
+from tests.crashing import KILLED, QUIET, Fault, Manner, Worker, working
 from tests.engine import ANALYZE, JOBS
-from tests.held import EVENTS, HeldStack, held_stack
+from tests.held import EVENTS, HeldStack
 from tests.waiting import eventually
 
-QUIET = {"HEARTBEAT_SECONDS": "300", "LEASE_SECONDS": "60", "RETRY_DELAY_BASE": "0.05"}
 PROMPT = "the victim of this test"
 # A defect at these points is caught inside the attempt, which then ends as a retry.
 CAUGHT = (FaultPoint.LOADING, FaultPoint.STREAMING, FaultPoint.CHECKPOINTED)
 
 
 @pytest.fixture(scope="module")
-def module_stack() -> Iterator[HeldStack]:
-    with held_stack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: HeldStack) -> HeldStack:
-    module_stack.reset()
-    return module_stack
-
-
-@pytest.fixture(scope="module")
-def two_others(module_stack: HeldStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Worker]]:
+def two_others(module_held: HeldStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Worker]]:
     folder = tmp_path_factory.mktemp("others")
-    with working(module_stack.env, folder, **QUIET) as one, working(module_stack.env, folder, **QUIET) as other:
+    env = module_held.env | QUIET
+    with working(env, folder) as one, working(env, folder) as other:
         yield [one, other]
 
 
@@ -120,26 +108,26 @@ class Crash:
 @pytest.mark.parametrize("manner", ["raise", "kill"])
 @pytest.mark.parametrize("point", FaultPoint)
 def test_a_worker_alone_fails_anywhere_and_the_job_is_done_once(
-    stack: HeldStack, tmp_path: Path, point: FaultPoint, manner: Manner
+    held: HeldStack, tmp_path: Path, point: FaultPoint, manner: Manner
 ) -> None:
-    crash = Crash(stack, point, manner)
-    with working(stack.env, tmp_path, crash.fault, **QUIET) as victim:
+    crash = Crash(held, point, manner)
+    with working(held.env | QUIET, tmp_path, crash.fault) as victim:
         failed = crash.happen(victim)
         if manner == "raise":  # it goes on, and with the next job learns the next deadline
-            stack.completed(stack.submit("another job"))
+            held.completed(held.submit("another job"))
             crash.was_survived(*failed)
             return
-    with working(stack.env, tmp_path, **QUIET):
+    with working(held.env | QUIET, tmp_path):
         crash.was_survived(*failed)
 
 
 @pytest.mark.parametrize("manner", ["raise", "kill"])
 @pytest.mark.parametrize("point", FaultPoint)
 def test_one_of_three_workers_fails_anywhere_and_the_job_is_done_once(
-    stack: HeldStack, two_others: list[Worker], tmp_path: Path, point: FaultPoint, manner: Manner
+    held: HeldStack, two_others: list[Worker], tmp_path: Path, point: FaultPoint, manner: Manner
 ) -> None:
-    crash = Crash(stack, point, manner)
-    with working(stack.env, tmp_path, crash.fault, **QUIET) as victim:
+    crash = Crash(held, point, manner)
+    with working(held.env | QUIET, tmp_path, crash.fault) as victim:
         with paused(two_others):
             failed = crash.happen(victim)
         crash.was_survived(*failed)
