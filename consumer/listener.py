@@ -59,7 +59,7 @@ class Listener:
 
     `on_ring(source, job_id)` for each doorbell ("postgres_changes" or "broadcast"); `on_ready()` at each start of the
     feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back; `on_poke()` when its
-    `poked_at` changes.
+    `poked_at` changes and at a poke by broadcast, so twice where both doorbells work.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Listener:
     ) -> None:  # fmt: skip
         self._connect = lambda: client_factory(realtime_url, key)
         self._feed = Feed(worker_id, table, workers_table, broadcast_topic)
-        self._ears = Ears(on_ring, self._on_ready, self._on_row)
+        self._ears = Ears(on_ring, self._on_ready, self._on_row, on_poke)
         self._tell_ready, self._tell_canary, self._tell_poke = on_ready, on_canary, on_poke
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
