@@ -77,10 +77,11 @@ class Listener:
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
         self._live: list[Session] = []
-        self._became_ready = asyncio.Event()
+        self._better = asyncio.Event()
         self._poked_at: object = None
         self._sessions = 0
         self._last_error: str | None = None
+        self._deaf: str | None = None
 
     @property
     def state(self) -> ListenerState:
@@ -110,15 +111,31 @@ class Listener:
         """Whether the faster doorbell is connected as well."""
         return any(session.broadcast_ready for session in self._live)
 
-    async def wait_ready(self) -> None:
-        """Until a session is ready; at once when one is."""
-        while self.state is not ListenerState.READY:
-            self._became_ready.clear()
-            await self._became_ready.wait()
+    @property
+    def trouble(self) -> str | None:
+        """Why events may not arrive, in a plain sentence. None: a session is ready.
+
+        After one that was found deaf, only the canary proves the next.
+        """
+        if self.state is not ListenerState.READY:
+            return self._last_error or "no session yet"
+        return f"joined, but deaf: {self._deaf}" if self._deaf else None
+
+    async def wait_hearing(self) -> None:
+        """Until there is no `trouble`; at once when there is none."""
+        while self.trouble is not None:
+            self._better.clear()
+            await self._better.wait()
+
+    async def wait_lost(self) -> None:
+        """Until no session is ready; at once when none is."""
+        while ready := next((session for session in self._live if session.ready), None):
+            await ready.over.wait()
 
     def rebuild(self, why: str) -> None:
         """Drop the serving session, which looks alive but was found deaf, and make a new one. Otherwise a no-op."""
         for session in [session for session in self._live if session.ready]:
+            self._deaf = why
             logger.info("rebuilding Realtime session {}: {}", session.number, why)
             session.end(Loss(why))
 
@@ -172,12 +189,14 @@ class Listener:
 
     def _on_ready(self) -> None:
         self._last_error = None
-        self._became_ready.set()
+        self._better.set()
         self._tell_ready()
 
     def _on_row(self, record: dict[str, Any]) -> None:
         beat, poked_at = record.get("beat"), record.get("poked_at")
         if isinstance(beat, int):
+            self._deaf = None
+            self._better.set()
             self._tell_canary(beat)
         # The first one seen may be from before this process; a poke too many does no harm.
         if poked_at is not None and poked_at != self._poked_at:

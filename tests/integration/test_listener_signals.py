@@ -47,7 +47,7 @@ async def test_subscribed_is_not_ready_until_the_feed_has_started() -> None:
     async with Phoenix(cold) as server, listening(server.url) as ear:
         await until(lambda: bool(ear.clients) and any(c.is_joined for c in ear.clients[0].get_channels()), "the reply")
         assert (ear.listener.state, ear.readies, ear.listener.ready_since) == (ListenerState.CONNECTING, 0, None)
-        waiting = asyncio.create_task(ear.listener.wait_ready())
+        waiting = asyncio.create_task(ear.listener.wait_hearing())
         go.set()
         await asyncio.wait_for(waiting, 10)
         assert (ear.readies, ear.listener.ready_since is None) == (1, False)
