@@ -91,15 +91,17 @@ async def well(peer: Peer) -> None:
     """A healthy server, without another word."""
     await peer.subscribe()
     await peer.accept(await peer.broadcast_join())
-    await peer.socket.wait_closed()
+    async for _ in peer.socket:
+        pass  # heartbeats: unread, they would fill the socket's queue in seven minutes
 
 
 class Phoenix:
     """The server: `connects` counts handshakes, `peers` holds the accepted ones in order, `url` is for the client."""
 
-    def __init__(self, *script: Act, otherwise: Act = well) -> None:
+    def __init__(self, *script: Act, otherwise: Act = well, port: int = 0) -> None:
         self._script = list(script)
         self._otherwise = otherwise
+        self._port = port
         self._server: Server | None = None
         self.connects = 0
         self.open = 0
@@ -112,7 +114,7 @@ class Phoenix:
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
-            self._play, "127.0.0.1", 0, process_request=self._greet, close_timeout=0.2, ping_interval=None
+            self._play, "127.0.0.1", self._port, process_request=self._greet, close_timeout=0.2, ping_interval=None
         )
         return self
 
