@@ -92,7 +92,7 @@ async def broadcast_ready(ears: Hearing) -> None:
 
 @pytest.mark.parametrize("fault", [database_away, capture_stopped, table_unpublished, over_the_rate_limit])
 async def test_a_deaf_feed_is_found_by_the_heartbeat_and_rebuilt(stack: ThreadedStack, fault: Fault) -> None:
-    async with hearing(stack, Rhythm(grace=5, canary=1)) as ears:
+    async with hearing(stack, Rhythm(grace=5, canary=600)) as ears:
         stack.stack.realtime.deafen(broadcasts=True)
         await heard(ears, "postgres_changes")
         await fault(stack, ears)
