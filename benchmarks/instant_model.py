@@ -88,12 +88,12 @@ class InstantModel:
         self.streams += 1
         self.open_streams += 1
         try:
-            yield _line(body["model"], text[:half])
+            yield ndjson_line(body["model"], text[:half])
             self.began.set()
             if self.hold is not None:
                 await self.hold.wait()
-            yield _line(body["model"], text[half:])
-            yield _line(body["model"], "", done=True, done_reason="stop", total_duration=3000, **COUNTS)
+            yield ndjson_line(body["model"], text[half:])
+            yield ndjson_line(body["model"], "", done=True, done_reason="stop", total_duration=3000, **COUNTS)
         finally:
             self.open_streams -= 1
 
@@ -104,7 +104,8 @@ def _plain(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     writer.write(head.encode() + body)
 
 
-def _line(model: str, content: str, *, done: bool = False, **more: object) -> bytes:
+def ndjson_line(model: str, content: str, *, done: bool = False, **more: object) -> bytes:
+    """One line of a streamed answer."""
     message = {"role": "assistant", "content": content}
     line = {"model": model, "created_at": CREATED, "message": message, "done": done, **more}
     return json.dumps(line).encode() + b"\n"

@@ -85,6 +85,7 @@ class Worker:
             "models": dict(self._settings.models),
             "realtime": self.listener.state.value,
             "missed_events": self.dispatcher.missed_events,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     def stop(self) -> None:
