@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from loguru import logger
 
 from consumer.errors import InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
+from consumer.faults import FaultPoint, reached
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
 from consumer.lease import Lease
 from consumer.outcome import RetryPolicy, decide
@@ -114,6 +115,7 @@ class Runner:
         lease.log(_sentence(outcome))
         logs = lease.take_logs()
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
+        reached(FaultPoint.BEFORE_SETTLE, job)
         for pause in full_jitter(base=0.5, cap=15):
             try:
                 applied = await self._store.settle(job, outcome, logs=logs, observability=steps.observability)
@@ -125,6 +127,7 @@ class Runner:
                 logger.warning("the outcome could not be written, trying again: {}", error)
                 outcome = _storable(outcome, job, error)
             await asyncio.sleep(pause)
+        reached(FaultPoint.AFTER_SETTLE, job)
         _canonical_line(outcome, applied, steps.observability)
 
 
