@@ -197,6 +197,7 @@ async def test_an_announced_job_is_not_counted_as_missed_but_an_unannounced_one_
         parts.bell.ring("postgres_changes", job_id)
         row = await parts.ended(job_id)
         assert parts.dispatcher.missed_events == 0
+        await until("the freed slot was looked after", lambda: parts.net.answered(CLAIM) == 2 and parts.dispatcher.idle)
         job_id = await parts.submit()
         parts.bell.ring("heartbeat")
         await parts.ended(job_id)
