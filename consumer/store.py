@@ -6,6 +6,7 @@ StoreRefused (repeating cannot help). Called by dispatcher, lease, runner, heart
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -141,7 +142,12 @@ class Store:
             "p_lease_seconds": self.lease_seconds,
             **{name: value for name, value in fields.items() if value is not None},
         }
-        return _parse(Renewal, await self._rpc("renew_workflow_job", arguments))
+        try:
+            # A connection that died without a word must leave time for a second try within the lease.
+            async with asyncio.timeout(self.lease_seconds / 3):
+                return _parse(Renewal, await self._rpc("renew_workflow_job", arguments))
+        except TimeoutError:
+            raise StoreUnavailable("renew_workflow_job: no answer within a third of the lease") from None
 
     async def settle(
         self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
