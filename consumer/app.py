@@ -17,6 +17,7 @@ from importlib.metadata import version
 from loguru import logger
 
 from consumer import systemd
+from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import SetupError, StoreError
@@ -36,8 +37,6 @@ from handlers.registry import handler_for
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
-# Seconds until a worker without Realtime reports as started: half of the unit's TimeoutStartSec.
-FEED_PATIENCE = 60.0
 # When the grace ends, jobs are handed back and kept outcomes written within this time.
 LAST_WRITES = 10.0
 # Then the Realtime session is closed and the worker's row removed, each within this time.
@@ -78,6 +77,14 @@ class Worker:
         )
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, self.describe)
+        self.announcer = Announcer(
+            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
+        )
+
+    @property
+    def degraded(self) -> str | None:
+        """Why Realtime brings nothing, so that jobs are found by heartbeat only; None while it does."""
+        return self.announcer.degraded
 
     def describe(self) -> JsonObject:
         """What the worker's row in `workflow_workers` says about it."""
@@ -86,7 +93,8 @@ class Worker:
             "concurrency": self._settings.worker_concurrency,
             "busy_with": self.runner.running,
             "models": dict(self._settings.models),
-            "realtime": self.listener.state.value,
+            "realtime": "degraded" if self.degraded else self.listener.state.value,
+            "degraded": self.degraded,
             "missed_events": self.dispatcher.missed_events,
             "tasks": len(asyncio.all_tasks()),
         }
@@ -105,7 +113,7 @@ class Worker:
                 tasks.create_task(self.listener.run(), name="listener"),
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
                 tasks.create_task(self.reconciler.run(), name="reconciler"),
-                tasks.create_task(self._announce(), name="announce"),
+                tasks.create_task(self.announcer.run(), name="announcer"),
                 tasks.create_task(self.dispatcher.run(), name="dispatcher"),
             ]
             await self._stop.wait()
@@ -129,17 +137,6 @@ class Worker:
             for wait in (drained, hurried):
                 wait.cancel()
         await self.dispatcher.abandon()
-
-    async def _announce(self) -> None:
-        """Ready when the feed is; without one the worker still works, by heartbeats, and says so instead."""
-        try:
-            await asyncio.wait_for(self.listener.wait_ready(), FEED_PATIENCE)
-        except TimeoutError:
-            systemd.notify("READY=1\nSTATUS=degraded: no Realtime, jobs are found by heartbeat")
-            logger.warning("degraded: no Realtime yet, jobs are found by heartbeat ({})", self.listener.last_error)
-            await self.listener.wait_ready()
-        systemd.notify("READY=1\nSTATUS=ready, waiting for jobs")
-        logger.bind(worker=self._settings.worker_id).info("ready: waiting for jobs")
 
     def _subscribed(self) -> None:
         self.reconciler.gap()

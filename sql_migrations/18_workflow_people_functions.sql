@@ -80,7 +80,7 @@ begin
     return workflow_private.answer(true, 'cancelled');
   elsif v_job.status = 'processing' and v_job.cancel_requested_at is null then
     update public.workflow_generation_jobs j set cancel_requested_at = v_now, updated_at = v_now where j.id = p_job;
-    update public.workflow_workers w set poked_at = v_now where w.worker_id = v_job.worker_id;
+    perform workflow_private.poke(v_job.worker_id);
     perform workflow_private.note(v_job, 'cancel_requested');
   end if;
   return workflow_private.answer(v_job.status in ('processing', 'cancelled'), v_job.status);

@@ -123,9 +123,13 @@ class Phoenix:
         self._server.close()
         await self._server.wait_closed()
 
+    def next_act(self) -> Act:
+        """What the next connection gets."""
+        return self._script.pop(0) if self._script else self._otherwise
+
     async def _greet(self, socket: ServerConnection, request: Request) -> Response | None:
         self.connects += 1
-        play = self._script.pop(0) if self._script else self._otherwise
+        play = self.next_act()
         if play == SILENCE:
             await socket.wait_closed()
         if isinstance(play, HTTPStatus):

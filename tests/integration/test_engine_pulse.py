@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from consumer.heartbeat import Heartbeat, Rhythm
-from consumer.listener import Listener, ListenerTimings
+from consumer.listener import Listener, ListenerState, ListenerTimings
 from consumer.reconciler import Reconciler
 from tests.engine import JOBS, Engine, engine, until
 from tests.stacks import ThreadedStack, threaded_stack
@@ -45,7 +45,7 @@ class Hearing:
     async def rebuilt(self, session: int) -> None:
         """Until there is a later session, ready."""
         await until("a new session", lambda: self.listener.sessions > session)
-        await self.listener.wait_ready()
+        await until("it is ready", lambda: self.listener.state is ListenerState.READY)
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def hearing(stack: ThreadedStack, rhythm: Rhythm, **options: Any) -> Async
         ready.append(heartbeat)
         listening = asyncio.create_task(listener.run())
         try:
-            await asyncio.wait_for(listener.wait_ready(), 30)
+            await asyncio.wait_for(listener.wait_hearing(), 30)
             yield Hearing(parts, listener, heartbeat, reconciler)
         finally:
             listening.cancel()

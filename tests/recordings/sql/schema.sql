@@ -222,7 +222,7 @@ CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
     AS $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('insert');
+    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
   end if;
   return null;
 end
@@ -286,19 +286,19 @@ begin
 end
 $$;
 ALTER FUNCTION workflow_private.before_job_insert() OWNER TO postgres;
-CREATE FUNCTION workflow_private.broadcast(p_reason text) RETURNS void
+CREATE FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
-    perform realtime.send(jsonb_build_object('reason', p_reason), 'job_pending', 'workflow_jobs', true);
+    perform realtime.send(p_payload, p_event, 'workflow_jobs', true);
   end if;
 exception when others then
   raise warning 'workflow doorbell did not ring: %', sqlerrm;
 end
 $$;
-ALTER FUNCTION workflow_private.broadcast(p_reason text) OWNER TO postgres;
+ALTER FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.cancel_job(p_job text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -322,7 +322,7 @@ begin
     return workflow_private.answer(true, 'cancelled');
   elsif v_job.status = 'processing' and v_job.cancel_requested_at is null then
     update public.workflow_generation_jobs j set cancel_requested_at = v_now, updated_at = v_now where j.id = p_job;
-    update public.workflow_workers w set poked_at = v_now where w.worker_id = v_job.worker_id;
+    perform workflow_private.poke(v_job.worker_id);
     perform workflow_private.note(v_job, 'cancel_requested');
   end if;
   return workflow_private.answer(v_job.status in ('processing', 'cancelled'), v_job.status);
@@ -549,6 +549,16 @@ CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_k
     case when p_job.status = 'processing' then p_job.worker_id end, p_kind
 $$;
 ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) OWNER TO postgres;
+CREATE FUNCTION workflow_private.poke(p_worker text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update public.workflow_workers w set poked_at = clock_timestamp() where w.worker_id = p_worker;
+  perform workflow_private.broadcast('worker_poke', jsonb_build_object('worker_id', p_worker));
+end
+$$;
+ALTER FUNCTION workflow_private.poke(p_worker text) OWNER TO postgres;
 CREATE FUNCTION workflow_private.readable(p_value jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -622,7 +632,7 @@ begin
     select l.worker_id from public.workflow_workers l
     where l.last_seen_at > clock_timestamp() - interval '2 minutes' and l.worker_id is distinct from p_not_worker
     for update skip locked);
-  perform workflow_private.broadcast(p_reason);
+  perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', p_reason));
 end
 $$;
 ALTER FUNCTION workflow_private.ring(p_reason text, p_not_worker text) OWNER TO postgres;
@@ -910,7 +920,7 @@ REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text
 REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.backlog(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.before_job_insert() FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.broadcast(p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.cancel_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO service_role;
@@ -951,6 +961,7 @@ REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generati
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.poke(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.retry_job(p_job text) FROM PUBLIC;
