@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from consumer.doorbell import Doorbell, Ring
 from consumer.errors import ErrorCode, InputInvalid, StoreError, StoreRefused
+from consumer.faults import FaultPoint, reached
 from consumer.job import Failed, Job, JsonObject
 from consumer.retry import full_jitter
 from consumer.runner import Runner
@@ -44,6 +45,7 @@ class Dispatcher:
         self._pauses = full_jitter(base=0.5, cap=15)
         self._looks = full_jitter(base=0.2, cap=5)
         self._claiming = False
+        self._to_repeat = False
         self._stopping = False
         self._ended = asyncio.Event()
         self._slot_free = asyncio.Event()
@@ -73,6 +75,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop claiming at once."""
         self._stopping = True
+        self.due_in(None)
         self._slot_free.set()
         self._bell.ring("slot")
 
@@ -82,12 +85,26 @@ class Dispatcher:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def abandon(self) -> None:
+        """After `drained` has had its time: drop what still runs. Leases bring those jobs back."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+
     def due_in(self, seconds: float | None) -> None:
-        """The database named a deadline: ring then. None clears it."""
+        """The database named a deadline: ring then. None clears it.
+
+        A claim that waits to be repeated comes first: it may have taken jobs, and its answer names the deadline anew.
+        """
+        if not self._to_repeat:
+            self._ring_in(seconds)
+
+    def _ring_in(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if seconds is not None:
+        if seconds is not None and not self._stopping:
             delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
             self._timer = asyncio.get_running_loop().call_later(delay, self._bell.ring, "deadline")
 
@@ -106,8 +123,10 @@ class Dispatcher:
             if isinstance(error, StoreRefused):
                 self._claim_key = secrets.token_hex(8)  # it was answered: what it took, its lease brings back
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
-            self.due_in(pause)
+            self._to_repeat = True
+            self._ring_in(pause)
             return
+        self._to_repeat = False
         self._claim_key, self._pauses = secrets.token_hex(8), full_jitter(base=0.5, cap=15)
         self.due_in(self._next_look(claim))
         self._start_all(claim, hints, asked_at)
@@ -139,6 +158,7 @@ class Dispatcher:
         except ValidationError as error:
             await self._refuse(row, error)
             return
+        reached(FaultPoint.CLAIMED, job)
         # A claim that was answered after the stop is handed back, not begun.
         await self._runner.run(job, heard, hand_back=self._stopping)
 

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from loguru import logger
 
-from consumer.errors import JobCancelled, JobError, LeaseLost, StoreError, StoreRefused
+from consumer.errors import InternalError, JobCancelled, JobError, LeaseLost, StoreError, StoreRefused
+from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject, Phase, Released
 from consumer.store import Renewal, Store, Write
 
@@ -47,6 +48,7 @@ class Lease:
 
     async def __aenter__(self) -> Self:
         self._keeper = asyncio.create_task(self._keep(), name=f"lease {self._job.id}")
+        self._keeper.add_done_callback(self._on_keeper_done)
         return self
 
     async def __aexit__(
@@ -55,6 +57,12 @@ class Lease:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+
+    def _on_keeper_done(self, keeper: asyncio.Task[None]) -> None:
+        """Without its keeper the lease would run out unseen."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            logger.opt(exception=error).error("a defect of the worker ended the keeper of a lease")
+            self.end(InternalError("the lease had no keeper any more"))
 
     def guard(self, work: asyncio.Future[Any]) -> None:
         """Cancel `work` as soon as the attempt must end; `verdict` then says why."""
@@ -174,8 +182,10 @@ class Lease:
         except StoreError as error:
             logger.warning("renewing the lease failed, trying again: {}", error)
             return
-        self._unanswered = None
+        written, self._unanswered = self._unanswered, None
         self._obey(answer)
+        if any((written.checkpoint or {}).values()):
+            reached(FaultPoint.CHECKPOINTED, self._job)
 
     def _obey(self, answer: Renewal) -> None:
         if not answer.held:

@@ -19,6 +19,7 @@ from loguru import logger
 from realtime import AsyncRealtimeClient
 
 from consumer.doorbell import Source
+from consumer.faults import FaultPoint, reached
 from consumer.loss import Loss
 from consumer.realtime_client import new_client
 from consumer.retry import full_jitter
@@ -72,8 +73,8 @@ class Listener:
     ) -> None:  # fmt: skip
         self._connect = lambda: client_factory(realtime_url, key)
         self._feed = Feed(worker_id, table, workers_table, broadcast_topic)
-        self._ears = Ears(on_ring, self._on_ready, self._on_row, on_poke)
-        self._tell_ready, self._tell_canary, self._tell_poke = on_ready, on_canary, on_poke
+        self._ears = Ears(self._on_ring, self._on_ready, self._on_row, on_poke)
+        self._tell_ring, self._tell_ready, self._tell_canary, self._tell_poke = on_ring, on_ready, on_canary, on_poke
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
         self._live: list[Session] = []
@@ -186,6 +187,10 @@ class Listener:
             what = "the successor failed" if self.state is ListenerState.READY else "Realtime is down"
             logger.warning("{}: {}; next try in {:.1f} s", what, session.loss.reason, delay)
         await asyncio.sleep(delay)
+
+    def _on_ring(self, source: Source, job_id: str | None) -> None:
+        reached(FaultPoint.EVENT_HEARD)
+        self._tell_ring(source, job_id)
 
     def _on_ready(self) -> None:
         self._last_error = None

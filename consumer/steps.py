@@ -17,6 +17,7 @@ from typing import Literal
 from loguru import logger
 
 from consumer.errors import InternalError, ModelUnavailable, Violation, WorkflowInvalid
+from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
 from consumer.lanes import ModelLane
 from consumer.lease import Lease
@@ -128,6 +129,7 @@ class Steps:
 
     async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         self._lease.allow(self._bench.load_clock)
+        reached(FaultPoint.LOADING, self._job)
         await self._bench.ollama.preload(model)
         self._lease.allow(self._bench.first_token_clock)
         try:
@@ -146,6 +148,7 @@ class Steps:
                 if tokens == 1:
                     self._lease.allow(0)  # from here on only progress renews it (design rule 7)
                 changed = reader.feed(piece.text)
+                reached(FaultPoint.STREAMING, self._job)
                 self._lease.advance(_progress(step, tokens), reader.preview if changed else None)
         raise InternalError("the driver's stream ended without an answer")
 

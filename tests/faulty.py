@@ -58,22 +58,21 @@ class FaultyTransport(httpx.AsyncBaseTransport):
         """How many calls of one function have had their reply."""
         return self.replies.count(function)
 
+    def strike(self, function: str, nth: int, fault: Fault) -> None:
+        """The n-th call of this function from now on meets the fault; those before it, and what waited, pass."""
+        self._faults[function] = [_untouched] * (nth - 1) + [fault]
+
+    def spared(self, function: str) -> bool:
+        """Whether a fault still waits for a call of this function."""
+        return bool(self._faults[function])
+
     def lose_reply(self, function: str) -> None:
         """The server commits, the caller hears nothing."""
-
-        async def lose(send: Pass) -> httpx.Response:
-            await send()
-            raise httpx.ReadTimeout("the reply was lost on purpose")
-
-        self._faults[function].append(lose)
+        self._faults[function].append(reply_lost)
 
     def refuse(self, function: str, times: int = 1) -> None:
         """Nobody answers."""
-
-        async def away(_: Pass) -> httpx.Response:
-            raise httpx.ConnectError("refused on purpose")
-
-        self._faults[function].extend([away] * times)
+        self._faults[function].extend([refused] * times)
 
     def hold_reply(self, function: str) -> Gate:
         """The server commits, the reply waits at the gate."""
@@ -100,11 +99,7 @@ class FaultyTransport(httpx.AsyncBaseTransport):
 
     def answer(self, function: str, response: httpx.Response) -> None:
         """Somebody else answers: a proxy, a captive portal."""
-
-        async def instead(_: Pass) -> httpx.Response:
-            return response
-
-        self._faults[function].append(instead)
+        self._faults[function].append(instead(response))
 
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
@@ -114,6 +109,31 @@ class FaultyTransport(httpx.AsyncBaseTransport):
 
 async def _untouched(send: Pass) -> httpx.Response:
     return await send()
+
+
+async def refused(_: Pass) -> httpx.Response:
+    """Nobody listens there."""
+    raise httpx.ConnectError("refused on purpose")
+
+
+async def never_sent(_: Pass) -> httpx.Response:
+    """Time runs out before the request has left."""
+    raise httpx.WriteTimeout("not sent on purpose")
+
+
+async def reply_lost(send: Pass) -> httpx.Response:
+    """The server commits, the caller hears nothing."""
+    await send()
+    raise httpx.ReadTimeout("the reply was lost on purpose")
+
+
+def instead(response: httpx.Response) -> Fault:
+    """Somebody else answers, and the server never sees the call."""
+
+    async def answer(_: Pass) -> httpx.Response:
+        return response
+
+    return answer
 
 
 async def faulty_store(

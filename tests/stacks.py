@@ -68,9 +68,11 @@ class ThreadedStack:
 
 
 @contextmanager
-def threaded_stack(*, instant: bool, realtime: dict[str, Any] | None = None) -> Iterator[ThreadedStack]:
-    """A running stack with the instant model stub, or with the real small model."""
-    model = InstantModel() if instant else None
+def threaded_stack(
+    *, instant: bool, realtime: dict[str, Any] | None = None, model: InstantModel | None = None
+) -> Iterator[ThreadedStack]:
+    """A running stack with the instant model stub (or a `model` made of it), or with the real small model."""
+    model = (model or InstantModel()) if instant else None
     stack = DevStack(with_model=not instant, realtime=FAST | (realtime or {}))
     threaded = ThreadedStack(stack, model)
     threaded.start()

@@ -9,6 +9,9 @@ import pytest
 
 from consumer.dispatcher import DEADLINE_SLACK, LONGEST_TIMER, Dispatcher
 from consumer.doorbell import Doorbell
+from consumer.errors import StoreUnavailable
+from consumer.store import Claim
+from tests.engine import until
 
 
 class CountingBell(Doorbell):
@@ -68,5 +71,31 @@ async def test_odd_deadlines_are_bounded(dispatcher: Dispatcher, seconds: float,
 async def test_stop_wakes_a_dispatcher_that_waits(dispatcher: Dispatcher) -> None:
     running = asyncio.create_task(dispatcher.run())
     await asyncio.sleep(0)
+    dispatcher.stop()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_a_deadline_from_elsewhere_does_not_put_off_the_repeat_of_a_failed_claim(bell: CountingBell) -> None:
+    class Away:
+        """Answers the second claim."""
+
+        asked = 0
+
+        async def claim(self, *_: object, **__: object) -> Claim:
+            self.asked += 1
+            if self.asked == 1:
+                raise StoreUnavailable("the reply was lost")
+            return Claim(jobs=[])
+
+    away: Any = Away()
+    unused: Any = None
+    dispatcher = Dispatcher(away, unused, bell, slots=1, max_retries=None)
+    running = asyncio.create_task(dispatcher.run())
+    bell.ring("manual")
+    await until("the first claim has failed", lambda: away.asked == 1 and dispatcher.idle)
+    dispatcher.due_in(600)  # a heartbeat says: nothing is claimable, the next lease runs out in ten minutes
+    await until("the claim was repeated", lambda: away.asked == 2 and dispatcher.idle)
+    dispatcher.due_in(0)
+    await until("and deadlines count again", lambda: away.asked == 3)
     dispatcher.stop()
     await asyncio.wait_for(running, 10)
