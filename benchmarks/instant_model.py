@@ -1,8 +1,9 @@
 """A stub of Ollama's protocol that answers at once: for measuring the worker's own cost, and for runs of many jobs.
 
 It answers every request with the smallest JSON that fits the request's schema. `hold` keeps streams open after their
-first tokens until it is set, so that a test can act in the middle of a generation. Anything about a model's behaviour
-is measured and tested with the real small model instead (devstack/model).
+first tokens until it is set, so that a test can act in the middle of a generation; `pause` seconds pass at the same
+place. Stopped and started again, it keeps its port. Anything about a model's behaviour is measured and tested with the
+real small model instead (devstack/model).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class InstantModel:
     def __init__(self, names: tuple[str, ...] = ("mistral:7b", "qwen2.5:7b")) -> None:
         self.names = names
         self.hold: asyncio.Event | None = None
+        self.pause = 0.0
+        self._port = 0
         self.streams = 0
         self.open_streams = 0
         self.began = asyncio.Event()
@@ -34,10 +37,11 @@ class InstantModel:
     @property
     def url(self) -> str:
         """Base URL (OLLAMA_LOCAL_URL)."""
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -88,12 +92,13 @@ class InstantModel:
         self.streams += 1
         self.open_streams += 1
         try:
-            yield _line(body["model"], text[:half])
+            yield ndjson_line(body["model"], text[:half])
             self.began.set()
             if self.hold is not None:
                 await self.hold.wait()
-            yield _line(body["model"], text[half:])
-            yield _line(body["model"], "", done=True, done_reason="stop", total_duration=3000, **COUNTS)
+            await asyncio.sleep(self.pause)
+            yield ndjson_line(body["model"], text[half:])
+            yield ndjson_line(body["model"], "", done=True, done_reason="stop", total_duration=3000, **COUNTS)
         finally:
             self.open_streams -= 1
 
@@ -104,7 +109,8 @@ def _plain(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     writer.write(head.encode() + body)
 
 
-def _line(model: str, content: str, *, done: bool = False, **more: object) -> bytes:
+def ndjson_line(model: str, content: str, *, done: bool = False, **more: object) -> bytes:
+    """One line of a streamed answer."""
     message = {"role": "assistant", "content": content}
     line = {"model": model, "created_at": CREATED, "message": message, "done": done, **more}
     return json.dumps(line).encode() + b"\n"

@@ -17,9 +17,10 @@ from importlib.metadata import version
 from loguru import logger
 
 from consumer import systemd
+from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
-from consumer.errors import StoreError
+from consumer.errors import SetupError, StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
 from consumer.job import JsonObject
 from consumer.lanes import ModelLane
@@ -36,10 +37,11 @@ from handlers.registry import handler_for
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
-# Seconds until a worker without Realtime reports as started: half of the unit's TimeoutStartSec.
-FEED_PATIENCE = 60.0
-# A settling write that is under way when the grace ends gets this long.
+# When the grace ends, jobs are handed back and kept outcomes written within this time.
 LAST_WRITES = 10.0
+# Then the Realtime session is closed and the worker's row removed, each within this time.
+LAST_WORDS = 5.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Worker:
@@ -50,7 +52,7 @@ class Worker:
         self._store = store
         self._ollama = ollama
         self._stops = 0
-        self._stop = asyncio.Event()
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self.bell = Doorbell()
         bench = Workbench(
             ollama, ModelLane(), settings.models, digests, settings.ollama_load_timeout,
@@ -71,10 +73,18 @@ class Worker:
             on_ready=self._subscribed,
             on_canary=lambda beat: self.heartbeat.heard_canary(beat),
             on_poke=self._poked,
-            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION))),
+            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
         )
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, self.describe)
+        self.announcer = Announcer(
+            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
+        )
+
+    @property
+    def degraded(self) -> str | None:
+        """Why Realtime brings nothing, so that jobs are found by heartbeat only; None while it does."""
+        return self.announcer.degraded
 
     def describe(self) -> JsonObject:
         """What the worker's row in `workflow_workers` says about it."""
@@ -83,15 +93,17 @@ class Worker:
             "concurrency": self._settings.worker_concurrency,
             "busy_with": self.runner.running,
             "models": dict(self._settings.models),
-            "realtime": self.listener.state.value,
+            "realtime": "degraded" if self.degraded else self.listener.state.value,
+            "degraded": self.degraded,
             "missed_events": self.dispatcher.missed_events,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     def stop(self) -> None:
         """First call: drain. Second call: hand running jobs back at once."""
         self._stops += 1
         if self._stops > 1:
-            self.runner.hand_back()
+            self._hurry.set()
         self._stop.set()
 
     async def run(self) -> None:
@@ -101,15 +113,14 @@ class Worker:
                 tasks.create_task(self.listener.run(), name="listener"),
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
                 tasks.create_task(self.reconciler.run(), name="reconciler"),
-                tasks.create_task(self._announce(), name="announce"),
+                tasks.create_task(self.announcer.run(), name="announcer"),
+                tasks.create_task(self.dispatcher.run(), name="dispatcher"),
             ]
-            tasks.create_task(self.dispatcher.run(), name="dispatcher")
             await self._stop.wait()
             await self._drain()
             for service in services:
                 service.cancel()
-        with suppress(StoreError):
-            await self._store.heartbeat({}, stopping=True)
+            await _farewell(self._store)
         logger.info("stopped")
 
     async def _drain(self) -> None:
@@ -117,22 +128,15 @@ class Worker:
         systemd.notify("STOPPING=1")
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.dispatcher.drained(), grace)
-        self.runner.hand_back()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.dispatcher.drained(), LAST_WRITES)
-
-    async def _announce(self) -> None:
-        """Ready when the feed is; without one the worker still works, by heartbeats, and says so instead."""
-        try:
-            await asyncio.wait_for(self.listener.wait_ready(), FEED_PATIENCE)
-        except TimeoutError:
-            systemd.notify("READY=1\nSTATUS=degraded: no Realtime, jobs are found by heartbeat")
-            logger.warning("degraded: no Realtime yet, jobs are found by heartbeat ({})", self.listener.last_error)
-            await self.listener.wait_ready()
-        systemd.notify("READY=1\nSTATUS=ready, waiting for jobs")
-        logger.bind(worker=self._settings.worker_id).info("ready: waiting for jobs")
+        async with asyncio.TaskGroup() as waits:
+            drained = waits.create_task(self.dispatcher.drained(), name="drained")
+            hurried = waits.create_task(self._hurry.wait(), name="hurried")
+            await asyncio.wait({drained, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            self.runner.hand_back()
+            await asyncio.wait({drained}, timeout=LAST_WRITES)
+            for wait in (drained, hurried):
+                wait.cancel()
+        await self.dispatcher.abandon()
 
     def _subscribed(self) -> None:
         self.reconciler.gap()
@@ -160,14 +164,36 @@ async def run_worker(settings: Settings) -> None:
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
-        await check_database(store, settings.supabase_url, identity())
-        digests = await check_models(ollama, settings)
-        worker = Worker(settings, store, ollama, dict(digests))
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
+        checks = asyncio.create_task(_checks(settings, store, ollama), name="checks")
+        for number in STOPS:
+            loop.add_signal_handler(number, checks.cancel)
             stack.callback(loop.remove_signal_handler, number)
+        await asyncio.wait({checks})
+        if checks.cancelled():
+            logger.info("stopped before it had begun")
+            return
+        worker = Worker(settings, store, ollama, checks.result())
+        for number in STOPS:
+            loop.add_signal_handler(number, worker.stop)
         await worker.run()
+
+
+async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:
+    """The models' digests, once the surroundings are right; a worker that does not begin leaves no row behind."""
+    try:
+        await check_database(store, settings.supabase_url, identity())
+        return dict(await check_models(ollama, settings))
+    except (SetupError, asyncio.CancelledError):
+        await _farewell(store)
+        raise
+
+
+async def _farewell(store: Store) -> None:
+    """Remove the worker's row; a database that does not answer is not waited for."""
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(LAST_WORDS):
+            await store.heartbeat({}, stopping=True)
 
 
 @asynccontextmanager

@@ -75,6 +75,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop claiming at once."""
         self._stopping = True
+        self.due_in(None)
         self._slot_free.set()
         self._bell.ring("slot")
 
@@ -83,6 +84,13 @@ class Dispatcher:
         await self._ended.wait()
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def abandon(self) -> None:
+        """After `drained` has had its time: drop what still runs. Leases bring those jobs back."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
 
     def due_in(self, seconds: float | None) -> None:
         """The database named a deadline: ring then. None clears it.
@@ -96,7 +104,7 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if seconds is not None:
+        if seconds is not None and not self._stopping:
             delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
             self._timer = asyncio.get_running_loop().call_later(delay, self._bell.ring, "deadline")
 

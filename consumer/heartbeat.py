@@ -78,7 +78,8 @@ class Heartbeat:
         pulse = await self._store.heartbeat(self._describe())
         self.healthy = True
         self._look_at_queue(pulse, listening=listening)
-        if listening and session == self._listener.sessions and pulse.beat is not None:
+        same = self._listener.state is ListenerState.READY and session == self._listener.sessions
+        if listening and same and pulse.beat is not None:
             await self._expect_canary(pulse.beat, session)
 
     def heard_canary(self, beat: int) -> None:

@@ -60,7 +60,7 @@ class Listener:
 
     `on_ring(source, job_id)` for each doorbell ("postgres_changes" or "broadcast"); `on_ready()` at each start of the
     feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back; `on_poke()` when its
-    `poked_at` changes.
+    `poked_at` changes and at a poke by broadcast, so twice where both doorbells work.
     """
 
     def __init__(
@@ -73,15 +73,16 @@ class Listener:
     ) -> None:  # fmt: skip
         self._connect = lambda: client_factory(realtime_url, key)
         self._feed = Feed(worker_id, table, workers_table, broadcast_topic)
-        self._ears = Ears(self._on_ring, self._on_ready, self._on_row)
+        self._ears = Ears(self._on_ring, self._on_ready, self._on_row, on_poke)
         self._tell_ring, self._tell_ready, self._tell_canary, self._tell_poke = on_ring, on_ready, on_canary, on_poke
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
         self._live: list[Session] = []
-        self._became_ready = asyncio.Event()
+        self._better = asyncio.Event()
         self._poked_at: object = None
         self._sessions = 0
         self._last_error: str | None = None
+        self._deaf: str | None = None
 
     @property
     def state(self) -> ListenerState:
@@ -111,15 +112,31 @@ class Listener:
         """Whether the faster doorbell is connected as well."""
         return any(session.broadcast_ready for session in self._live)
 
-    async def wait_ready(self) -> None:
-        """Until a session is ready; at once when one is."""
-        while self.state is not ListenerState.READY:
-            self._became_ready.clear()
-            await self._became_ready.wait()
+    @property
+    def trouble(self) -> str | None:
+        """Why events may not arrive, in a plain sentence. None: a session is ready.
+
+        After one that was found deaf, only the canary proves the next.
+        """
+        if self.state is not ListenerState.READY:
+            return self._last_error or "no session yet"
+        return f"joined, but deaf: {self._deaf}" if self._deaf else None
+
+    async def wait_hearing(self) -> None:
+        """Until there is no `trouble`; at once when there is none."""
+        while self.trouble is not None:
+            self._better.clear()
+            await self._better.wait()
+
+    async def wait_lost(self) -> None:
+        """Until no session is ready; at once when none is."""
+        while ready := next((session for session in self._live if session.ready), None):
+            await ready.over.wait()
 
     def rebuild(self, why: str) -> None:
         """Drop the serving session, which looks alive but was found deaf, and make a new one. Otherwise a no-op."""
         for session in [session for session in self._live if session.ready]:
+            self._deaf = why
             logger.info("rebuilding Realtime session {}: {}", session.number, why)
             session.end(Loss(why))
 
@@ -177,12 +194,14 @@ class Listener:
 
     def _on_ready(self) -> None:
         self._last_error = None
-        self._became_ready.set()
+        self._better.set()
         self._tell_ready()
 
     def _on_row(self, record: dict[str, Any]) -> None:
         beat, poked_at = record.get("beat"), record.get("poked_at")
         if isinstance(beat, int):
+            self._deaf = None
+            self._better.set()
             self._tell_canary(beat)
         # The first one seen may be from before this process; a poke too many does no harm.
         if poked_at is not None and poked_at != self._poked_at:

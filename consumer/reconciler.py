@@ -14,7 +14,8 @@ from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
 from consumer.retry import full_jitter
-from consumer.store import Reconciliation, Store
+from consumer.store import Store
+from consumer.verdicts import Reconciliation
 
 
 class Reconciler:

@@ -1,13 +1,15 @@
 """One attempt at one job: its steps in order, then one outcome, then one guarded write.
 
-Called by the dispatcher with a claimed job; never raises but for its own cancellation. Handlers say what a step is, the
-lease carries progress, `outcome.decide` turns an error into an outcome, `_settle` writes it.
+Called by the dispatcher with a claimed job; never raises but for its own cancellation, which leaves the job unsettled.
+Handlers say what a step is, the lease carries progress, `outcome.decide` turns an error into an outcome, `_settle`
+writes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from loguru import logger
@@ -23,6 +25,8 @@ from consumer.steps import Steps, Workbench
 from consumer.store import Store
 
 HandBack = Released(0, "the worker stops")
+# Seconds between two tries to write an outcome, at most, once the worker stops.
+LAST_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Runner:
         self._policy = policy
         self._limits = limits
         self._running: dict[JobId, Lease] = {}
+        self._stopping = asyncio.Event()
 
     @property
     def running(self) -> list[JobId]:
@@ -52,7 +57,8 @@ class Runner:
         return list(self._running)
 
     def hand_back(self) -> None:
-        """End all attempts now and return their jobs to the queue, with no retry burnt."""
+        """End all attempts now and return their jobs to the queue, with no retry burnt; try kept outcomes at once."""
+        self._stopping.set()
         for lease in self._running.values():
             lease.end(HandBack)
 
@@ -79,7 +85,10 @@ class Runner:
                     if outcome is None:
                         logger.warning("attempt ends unsettled: {}", lease.verdict)
                     else:
-                        await asyncio.shield(self._settle(job, outcome, lease, steps))
+                        await self._settle(job, outcome, lease, steps)
+                except asyncio.CancelledError:
+                    logger.error("the worker ends before the attempt is settled, its lease will bring the job back")
+                    raise
                 finally:
                     if self._running.get(job.id) is lease:
                         del self._running[job.id]
@@ -113,6 +122,7 @@ class Runner:
     async def _settle(self, job: Job, outcome: Outcome, lease: Lease, steps: Steps) -> None:
         """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
         lease.log(_sentence(outcome))
+        lease.allow(self._limits.unwritten)  # what is finished keeps its job until it is written
         logs = lease.take_logs()
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
         reached(FaultPoint.BEFORE_SETTLE, job)
@@ -126,9 +136,17 @@ class Runner:
                     return
                 logger.warning("the outcome could not be written, trying again: {}", error)
                 outcome = _storable(outcome, job, error)
-            await asyncio.sleep(pause)
+            await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
         _canonical_line(outcome, applied, steps.observability)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before another try; a stop cuts it short, and then there is not much time left."""
+        if self._stopping.is_set():
+            await asyncio.sleep(min(seconds, LAST_PAUSE))
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
 def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:

@@ -32,7 +32,8 @@ from consumer.realtime_client import abandon, client_tasks, close_client, hush
 
 # How often the client's own state is looked at, in case it changed without a callback.
 LOOK_EVERY = 5.0
-BROADCAST_EVENT = "job_pending"
+# The events of the broadcast topic: work for whoever is free, and a word to one worker.
+PENDING_EVENT, POKE_EVENT = "job_pending", "worker_poke"
 _LONGEST_ID = 64
 
 
@@ -48,11 +49,14 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """What a session calls, synchronously: a doorbell rang, the feed (re)starts, the worker's own row changed."""
+    """What a session calls, synchronously: a doorbell rang, the feed (re)starts, the worker's own row changed or it
+    was poked by broadcast.
+    """
 
     on_ring: Callable[[Source, str | None], None]
     on_ready: Callable[[], None]
     on_row: Callable[[dict[str, Any]], None]
+    on_poke: Callable[[], None]
 
 
 class Session:
@@ -139,7 +143,8 @@ class Session:
         """The faster doorbell, a bonus: where it cannot be had, it is left out until the next session."""
         assert self._client is not None
         self._broadcast = self._client.channel(self._feed.broadcast_topic, _private())
-        self._broadcast.on_broadcast(BROADCAST_EVENT, self._guard(self._on_broadcast))
+        self._broadcast.on_broadcast(PENDING_EVENT, self._guard(self._on_broadcast))
+        self._broadcast.on_broadcast(POKE_EVENT, self._guard(self._on_poke))
         try:
             async with asyncio.timeout(self._ready_timeout):
                 await self._broadcast.subscribe(self._guard(self._on_broadcast_state))
@@ -181,6 +186,10 @@ class Session:
 
     def _on_broadcast(self, _: BroadcastPayload) -> None:
         self._ears.on_ring("broadcast", None)
+
+    def _on_poke(self, message: BroadcastPayload) -> None:
+        if message["payload"].get("worker_id") == self._feed.worker_id:
+            self._ears.on_poke()
 
     def _on_broadcast_state(self, state: RealtimeSubscribeStates, error: Exception | None = None) -> None:
         if state == RealtimeSubscribeStates.SUBSCRIBED:

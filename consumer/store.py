@@ -6,21 +6,24 @@ StoreRefused (repeating cannot help). Called by dispatcher, lease, runner, heart
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from postgrest.exceptions import APIError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.hosts import is_local
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
+from consumer.verdicts import Audit, Decision, Reconciliation, Reply
 
 JOBS = "workflow_generation_jobs"
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
@@ -31,11 +34,7 @@ _TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Claim(_Reply):
+class Claim(Reply):
     """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once."""
 
     jobs: list[JsonObject]
@@ -43,32 +42,19 @@ class Claim(_Reply):
     more: bool = False
 
 
-class Renewal(_Reply):
+class Renewal(Reply):
     """Whether the attempt still holds the job, and whether its user asked to cancel."""
 
     held: bool
     cancel_requested: bool = False
 
 
-class Pulse(_Reply):
+class Pulse(Reply):
     """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
 
     beat: int | None
     claimable: int
     oldest_claimable_seconds: float | None = None
-    next_due_in: float | None = None
-
-
-class Reconciliation(_Reply):
-    """What a reconcile found and did."""
-
-    rescued: int
-    exhausted: int
-    cancelled: int = 0
-    job_ids: list[str] = []
-    claimable: int
-    oldest_claimable_seconds: float | None = None
-    processing: int
     next_due_in: float | None = None
 
 
@@ -141,7 +127,12 @@ class Store:
             "p_lease_seconds": self.lease_seconds,
             **{name: value for name, value in fields.items() if value is not None},
         }
-        return _parse(Renewal, await self._rpc("renew_workflow_job", arguments))
+        try:
+            # A connection that died without a word must leave time for a second try within the lease.
+            async with asyncio.timeout(self.lease_seconds / 3):
+                return _parse(Renewal, await self._rpc("renew_workflow_job", arguments))
+        except TimeoutError:
+            raise StoreUnavailable("renew_workflow_job: no answer within a third of the lease") from None
 
     async def settle(
         self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
@@ -172,6 +163,23 @@ class Store:
         """Insert a job: `prompt`, `mode`, `current_workflow`, `config`, … → `{job_id, status, created}`."""
         arguments = {f"p_{name}": value for name, value in fields.items() if value is not None}
         return _object(await self._rpc("submit_workflow_job", arguments))
+
+    async def cancel(self, job_id: str) -> Decision:
+        """Cancel a pending job at once; ask the worker of a running one to stop."""
+        return _parse(Decision, await self._rpc("cancel_workflow_job", {"p_job": job_id}))
+
+    async def retry(self, job_id: str) -> Decision:
+        """Start a failed or cancelled job again, with all its retries."""
+        return _parse(Decision, await self._rpc("retry_workflow_job", {"p_job": job_id}))
+
+    async def audit(self, since: datetime | timedelta | None = None) -> Audit:
+        """Check rows against history: of all jobs, or of those that changed since then or within so long."""
+        arguments: JsonObject = {"p_limit": 1000}
+        if isinstance(since, timedelta):
+            arguments["p_within"] = f"{since.total_seconds():.0f} seconds"
+        elif since is not None:
+            arguments["p_since"] = since.isoformat()
+        return _parse(Audit, await self._rpc("audit_workflow_jobs", arguments))
 
     async def job_row(self, job_id: str) -> JsonObject | None:
         """The whole row, or None when there is none that this caller may see."""

@@ -40,12 +40,12 @@ begin
 end
 $$;
 
--- A failing doorbell must never fail the insert: it is only a hint.
-create function workflow_private.broadcast(p_reason text) returns void
+-- A failing doorbell must never fail what rings it, an insert or a cancel: it is only a hint.
+create function workflow_private.broadcast(p_event text, p_payload jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
   if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
-    perform realtime.send(jsonb_build_object('reason', p_reason), 'job_pending', 'workflow_jobs', true);
+    perform realtime.send(p_payload, p_event, 'workflow_jobs', true);
   end if;
 exception when others then
   raise warning 'workflow doorbell did not ring: %', sqlerrm;
@@ -56,7 +56,7 @@ create function workflow_private.after_jobs_insert() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('insert');
+    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
   end if;
   return null;
 end
@@ -71,12 +71,22 @@ begin
     select l.worker_id from public.workflow_workers l
     where l.last_seen_at > clock_timestamp() - interval '2 minutes' and l.worker_id is distinct from p_not_worker
     for update skip locked);
-  perform workflow_private.broadcast(p_reason);
+  perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', p_reason));
+end
+$$;
+
+-- For one worker, about a job that it has: its own row is touched, and the others leave the broadcast alone.
+create function workflow_private.poke(p_worker text) returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+  update public.workflow_workers w set poked_at = clock_timestamp() where w.worker_id = p_worker;
+  perform workflow_private.broadcast('worker_poke', jsonb_build_object('worker_id', p_worker));
 end
 $$;
 
 revoke all on function workflow_private.fair_rank(uuid), workflow_private.before_job_insert(),
-  workflow_private.broadcast(text), workflow_private.after_jobs_insert(), workflow_private.ring(text, text)
+  workflow_private.broadcast(text, jsonb), workflow_private.after_jobs_insert(),
+  workflow_private.ring(text, text), workflow_private.poke(text)
   from public, anon, authenticated, service_role;
 
 create trigger workflow_job_takes_its_place before insert on public.workflow_generation_jobs

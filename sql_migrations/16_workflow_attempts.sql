@@ -87,6 +87,12 @@ begin
 end
 $$;
 
+-- Names a result in the history without holding it, so that the audit sees whose result a job has.
+create function workflow_private.digest(p_value jsonb) returns text
+language sql immutable set search_path = '' as $$
+  select encode(sha256(convert_to(p_value::text, 'UTF8')), 'hex')
+$$;
+
 -- Ends the running attempt of a locked row: one update, one event. Returns the ending.
 create function workflow_private.end_attempt(
   p_job public.workflow_generation_jobs, p_outcome text, p_now timestamptz,
@@ -114,9 +120,10 @@ begin
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
     observability = coalesce(p_observability, j.observability)
   where j.id = p_job.id;
-  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, detail)
-  values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, jsonb_strip_nulls(jsonb_build_object(
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at, detail)
+  values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, p_now, jsonb_strip_nulls(jsonb_build_object(
     'asked', p_outcome, 'phase', p_job.current_phase, 'retry_in', case when v_again then p_retry_in end,
+    'result_sha256', case when v_ending = 'completed' then workflow_private.digest(p_result) end,
     'code', case when v_ending <> 'released' then v_details -> 'code' end, 'cause', v_details -> 'cause')));
   return v_ending;
 end
@@ -148,5 +155,6 @@ $$;
 
 revoke all on function workflow_private.next_due_in, workflow_private.lease, workflow_private.backlog,
   workflow_private.append_logs, workflow_private.merge_checkpoint, workflow_private.ending_of,
-  workflow_private.details_after, workflow_private.end_attempt, workflow_private.rescue_expired
+  workflow_private.details_after, workflow_private.digest, workflow_private.end_attempt,
+  workflow_private.rescue_expired
   from public, anon, authenticated, service_role;

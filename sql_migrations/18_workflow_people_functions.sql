@@ -14,11 +14,11 @@ language sql stable set search_path = '' as $$
   select p_job.id is not null and (workflow_private.is_operator() or coalesce(p_job.user_id = auth.uid(), false))
 $$;
 
-create function workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) returns void
-language sql volatile set search_path = '' as $$
-  insert into public.workflow_job_events (job_id, attempt, worker_id, kind)
+create function workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamptz)
+returns void language sql volatile set search_path = '' as $$
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at)
   select p_job.id, case when p_job.status = 'processing' then p_job.attempt end,
-    case when p_job.status = 'processing' then p_job.worker_id end, p_kind
+    case when p_job.status = 'processing' then p_job.worker_id end, p_kind, p_now
 $$;
 
 create function workflow_private.answer(p_accepted boolean, p_status text) returns jsonb
@@ -76,12 +76,12 @@ begin
       error_message = 'The job was cancelled.', updated_at = v_now,
       error_details = coalesce(j.error_details, '{}') || '{"code": "CANCELLED"}'
     where j.id = p_job;
-    perform workflow_private.note(v_job, 'cancelled');
+    perform workflow_private.note(v_job, 'cancelled', v_now);
     return workflow_private.answer(true, 'cancelled');
   elsif v_job.status = 'processing' and v_job.cancel_requested_at is null then
     update public.workflow_generation_jobs j set cancel_requested_at = v_now, updated_at = v_now where j.id = p_job;
-    update public.workflow_workers w set poked_at = v_now where w.worker_id = v_job.worker_id;
-    perform workflow_private.note(v_job, 'cancel_requested');
+    perform workflow_private.poke(v_job.worker_id);
+    perform workflow_private.note(v_job, 'cancel_requested', v_now);
   end if;
   return workflow_private.answer(v_job.status in ('processing', 'cancelled'), v_job.status);
 end
@@ -109,7 +109,7 @@ begin
     error_message = null, error_details = null, progress_percentage = 0, current_phase = null,
     cancel_requested_at = null, updated_at = v_now
   where j.id = p_job;
-  perform workflow_private.note(v_job, 'retried');
+  perform workflow_private.note(v_job, 'retried', v_now);
   perform workflow_private.ring('retried', null);
   return workflow_private.answer(true, 'pending');
 end

@@ -69,5 +69,3 @@ revoke all on public.workflow_jobs_at_a_glance, public.workflow_queue_health, pu
 grant select on public.workflow_jobs_at_a_glance, public.workflow_queue_health, public.workflow_model_performance,
   public.workflow_failures_by_code to service_role;
 grant select on public.workflow_jobs_at_a_glance to authenticated;
-
-notify pgrst, 'reload schema';

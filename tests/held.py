@@ -108,5 +108,5 @@ class HeldStack:
 def held_stack() -> Iterator[HeldStack]:
     """A running stack whose model a test may hold."""
     model = HeldModel()
-    with threaded_stack(model=model) as stack:
+    with threaded_stack(instant=True, model=model) as stack:
         yield HeldStack(stack, model)

@@ -72,11 +72,17 @@ class Process:
             self.process.send_signal(number)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 60) -> int:
-        """Wait for the end."""
+    def wait(self, timeout: float | None = 60) -> int:
+        """Wait for the end; None waits as long as it takes."""
         code = self.process.wait(timeout)
         self._reader.join(10)
         return code
+
+    def close(self) -> None:
+        """Close the pipes of a process that has ended."""
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
     @property
     def logs(self) -> list[dict[str, Any]]:
@@ -94,9 +100,7 @@ def running(*arguments: str, env: Mapping[str, str], cwd: Path) -> Iterator[Proc
         if process.process.poll() is None:
             process.process.kill()
         process.wait()
-        for pipe in (process.process.stdout, process.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        process.close()
 
 
 @contextmanager

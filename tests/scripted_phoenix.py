@@ -91,15 +91,17 @@ async def well(peer: Peer) -> None:
     """A healthy server, without another word."""
     await peer.subscribe()
     await peer.accept(await peer.broadcast_join())
-    await peer.socket.wait_closed()
+    async for _ in peer.socket:
+        pass  # heartbeats: unread, they would fill the socket's queue in seven minutes
 
 
 class Phoenix:
     """The server: `connects` counts handshakes, `peers` holds the accepted ones in order, `url` is for the client."""
 
-    def __init__(self, *script: Act, otherwise: Act = well) -> None:
+    def __init__(self, *script: Act, otherwise: Act = well, port: int = 0) -> None:
         self._script = list(script)
         self._otherwise = otherwise
+        self._port = port
         self._server: Server | None = None
         self.connects = 0
         self.open = 0
@@ -112,7 +114,7 @@ class Phoenix:
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
-            self._play, "127.0.0.1", 0, process_request=self._greet, close_timeout=0.2, ping_interval=None
+            self._play, "127.0.0.1", self._port, process_request=self._greet, close_timeout=0.2, ping_interval=None
         )
         return self
 
@@ -123,9 +125,13 @@ class Phoenix:
         self._server.close()
         await self._server.wait_closed()
 
+    def next_act(self) -> Act:
+        """What the next connection gets."""
+        return self._script.pop(0) if self._script else self._otherwise
+
     async def _greet(self, socket: ServerConnection, request: Request) -> Response | None:
         self.connects += 1
-        play = self._script.pop(0) if self._script else self._otherwise
+        play = self.next_act()
         if play == SILENCE:
             await socket.wait_closed()
         if isinstance(play, HTTPStatus):

@@ -69,11 +69,11 @@ class ThreadedStack:
 
 @contextmanager
 def threaded_stack(
-    *, instant: bool = True, realtime: dict[str, Any] | None = None, model: InstantModel | None = None
+    *, instant: bool, realtime: dict[str, Any] | None = None, model: InstantModel | None = None
 ) -> Iterator[ThreadedStack]:
-    """A running stack with the instant model stub (or the given one), or with the real small model."""
-    model = model or (InstantModel() if instant else None)
-    stack = DevStack(with_model=model is None, realtime=FAST | (realtime or {}))
+    """A running stack with the instant model stub (or a `model` made of it), or with the real small model."""
+    model = (model or InstantModel()) if instant else None
+    stack = DevStack(with_model=not instant, realtime=FAST | (realtime or {}))
     threaded = ThreadedStack(stack, model)
     threaded.start()
     try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import click
 
 from consumer.cli.local import demo, dev
-from consumer.cli.operate import reconcile, run
-from consumer.cli.people import status, submit
+from consumer.cli.operate import audit, reconcile, run
+from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.workflows import validate
 
 
@@ -22,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, reconcile, validate):
+for command in (run, dev, demo, submit, status, cancel, retry, reconcile, audit, validate):
     main.add_command(command)

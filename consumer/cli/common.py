@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from consumer.errors import EX_UNAVAILABLE, SetupError, StoreError
+from consumer.settings import load_settings
+
+if TYPE_CHECKING:
+    from consumer.store import Store
+
+EX_DATAERR = 65
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# Older than any job, and young enough to be a time in every database.
+LONGEST = timedelta(days=36_500)
+_NO_TIME = "is neither a duration nor a time. Write for example 24h, 7d or 2026-01-31T08:00:00+01:00."
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Known = Callable[[StoreError], click.exceptions.Exit | None]
 
 
 def fail(message: str, code: int) -> click.exceptions.Exit:
@@ -39,6 +52,36 @@ def command(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
             raise fail("interrupted", 130) from None
 
     return wrapper
+
+
+async def with_store(call: Callable[[Store], Awaitable[T]], known: Known = lambda error: None) -> T:
+    """Call the database with the settings' key. `known` turns the errors that this call expects into an exit.
+
+    Raises:
+        SetupError: it did not answer, or not like a project of ours; one line says what to do.
+    """
+    from consumer.app import connected  # the settings are checked before the heavy imports
+    from consumer.preflight import explained
+
+    settings = load_settings()
+    async with connected(settings) as store:
+        try:
+            return await call(store)
+        except StoreError as error:
+            raise known(error) or explained(error, settings.supabase_url) from error
+
+
+def parse_since(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | timedelta | None:
+    """A duration such as 90s, 30m, 24h, 7d or 2w, or a time (ISO 8601; UTC when it names no offset)."""
+    if value is None:
+        return None
+    try:
+        if duration := re.fullmatch(r"(\d{1,6})([smhdw])", value):
+            return min(timedelta(seconds=int(duration[1]) * SECONDS[duration[2]]), LONGEST)
+        at = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {_NO_TIME}") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def print_json(value: object) -> None:

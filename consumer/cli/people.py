@@ -1,18 +1,18 @@
-"""Commands of the people who want workflows: submit, status."""
+"""Commands of the people who want workflows: submit, status, cancel, retry."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
 
-from consumer.cli.common import command, fail, print_json
+from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
 from consumer.errors import StoreError
-from consumer.job import JsonObject
-from consumer.settings import load_settings
+from consumer.job import JOB_ID_PATTERN, JsonObject
+from consumer.verdicts import Decision
 
-EX_DATAERR = 65
 EX_NOINPUT = 66
 # By the names that sql_migrations/13_workflow_generation_jobs.sql gives its rules, and two SQLSTATEs.
 REFUSALS = {
@@ -41,6 +41,18 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
     return parsed
 
 
+def no_such_job(job_id: str) -> click.exceptions.Exit:
+    """Say so; raise the result."""
+    return fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
+
+
+def _job_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """No job can have an id of another form, so the database need not be asked."""
+    if not re.fullmatch(JOB_ID_PATTERN, value):
+        raise no_such_job(value)
+    return value
+
+
 @click.command()
 @click.argument("prompt")
 @click.option("--mode", type=click.Choice(["create", "edit"]), default="create", show_default=True)
@@ -58,12 +70,14 @@ async def submit(prompt: str, current_workflow: Any, as_json: bool, **fields: An
       consumer submit "Every morning at 9, post the open orders to Slack"
     """
     workflow = _json_object_file(current_workflow)
-    answer = await _with_store(lambda store: store.submit(prompt=prompt, current_workflow=workflow, **fields))
+    answer = await with_store(
+        lambda store: store.submit(prompt=prompt, current_workflow=workflow, **fields), known=_refused
+    )
     print_json(answer) if as_json else click.echo(answer["job_id"])
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", callback=_job_id)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
 @command
 async def status(job_id: str, as_json: bool) -> None:
@@ -73,9 +87,9 @@ async def status(job_id: str, as_json: bool) -> None:
     Example:
       consumer status job_1764000000_0a1b2c3d4e
     """
-    row = await _with_store(lambda store: store.job_row(job_id))
+    row = await with_store(lambda store: store.job_row(job_id))
     if row is None:
-        raise fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
+        raise no_such_job(job_id)
     if as_json:
         print_json(row)
         return
@@ -85,18 +99,51 @@ async def status(job_id: str, as_json: bool) -> None:
             click.echo(f"{name:20} {row[name]}")
 
 
-async def _with_store(call: Any) -> Any:
-    from consumer.app import connected
-    from consumer.preflight import explained
+@click.command()
+@click.argument("job_id", callback=_job_id)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+async def cancel(job_id: str, as_json: bool) -> None:
+    """Cancel a job: one that waits at once, one in work as soon as its worker hears of it.
 
-    settings = load_settings()
-    async with connected(settings) as store:
-        try:
-            return await call(store)
-        except StoreError as error:
-            if sentence := refusal(str(error)):
-                raise fail(sentence, EX_DATAERR) from error
-            raise explained(error, settings.supabase_url) from error
+    \b
+    Example:
+      consumer cancel job_1764000000_0a1b2c3d4e
+    """
+    decision = await with_store(lambda store: store.cancel(job_id))
+    _show(job_id, decision, as_json, "only a job that is pending or processing can be cancelled")
+
+
+@click.command()
+@click.argument("job_id", callback=_job_id)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command
+async def retry(job_id: str, as_json: bool) -> None:
+    """Start a failed or cancelled job again, with all its retries.
+
+    \b
+    Example:
+      consumer retry job_1764000000_0a1b2c3d4e
+    """
+    decision = await with_store(lambda store: store.retry(job_id))
+    _show(job_id, decision, as_json, "only a job that failed or was cancelled can be started again")
+
+
+def _show(job_id: str, decision: Decision, as_json: bool, rule: str) -> None:
+    """The job and its status; a job still in work has been asked to stop."""
+    if not decision.found:
+        raise no_such_job(job_id)
+    if not decision.accepted:
+        raise fail(f"job {job_id} is {decision.status}: {rule}.", EX_DATAERR)
+    asked = ", asked to stop" if decision.status == "processing" else ""
+    print_json({"job_id": job_id, **decision.model_dump()}) if as_json else click.echo(
+        f"{job_id} {decision.status}{asked}"
+    )
+
+
+def _refused(error: StoreError) -> click.exceptions.Exit | None:
+    sentence = refusal(str(error))
+    return fail(sentence, EX_DATAERR) if sentence else None
 
 
 def refusal(message: str) -> str | None:

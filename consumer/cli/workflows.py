@@ -7,9 +7,8 @@ from typing import IO, Any
 
 import click
 
-from consumer.cli.common import fail, print_json
+from consumer.cli.common import EX_DATAERR, fail, print_json
 
-EX_DATAERR = 65
 # The table takes 4 MiB (sql_migrations/13); this leaves room for blanks.
 MAX_BYTES = 16 * 2**20
 

@@ -74,6 +74,11 @@ async def table(connection: Connection, oid: int, roles: Sequence[str]) -> Table
     return Table(tuple(columns), rows[0]["rls"]) if rows else None
 
 
+async def published(connection: Connection) -> frozenset[int]:
+    """The tables of the publication, by oid."""
+    return frozenset(row["oid"] for row in await connection.fetch(_PUBLISHED, "*", "*"))
+
+
 async def admit(connection: Connection, binding: Binding, role: str) -> frozenset[tuple[str, str]]:
     """The published tables (schema, name) that a binding covers.
 

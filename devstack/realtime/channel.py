@@ -46,7 +46,7 @@ class Channel:
         self._expire_at(self._identity.expires)
         if self._request.bindings:
             self._stack.capture.hold(self)  # at once, so that a second join of a topic keeps the slot of the first
-            self._spawn("subscribe", self._subscribe(0.0))
+            self.resubscribe()
         if self._request.wants_feed_ready:
             self._spawn("feed", self._announce_feed())
         if self._request.wants_presence:
@@ -86,7 +86,7 @@ class Channel:
 
     def deliver(self, message: Message) -> None:
         """A broadcast of somebody on the topic, or of the database."""
-        if self._stack.hub.deaf:
+        if self._stack.hub.deaf_to_broadcasts:
             return
         if isinstance(message, UserMessage) and self._socket.version == 2:
             self._socket.send(message.as_bytes(self.topic))
@@ -95,8 +95,12 @@ class Channel:
         if payload is not None:
             self._send("broadcast", payload)
 
+    def resubscribe(self) -> None:
+        """Subscribe to changes again, as the same role and to the same bindings; the client is told the outcome."""
+        self._spawn("subscribe", self._subscribe(0.0))
+
     def _on_change(self, kind: str, data: str, ids: list[int]) -> None:
-        if self._stack.hub.deaf:
+        if self._stack.hub.deaf_to_changes:
             return
         if self._request.old_api:
             self._send(kind, data)

@@ -1,4 +1,4 @@
-"""Who is where: all open sockets, all joined channels by topic, and the fault switch `deaf`. One per `RealtimeApi`."""
+"""Who is where: all open sockets, all joined channels by topic, and two fault switches. One per `RealtimeApi`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.sockets: set[Socket] = set()
-        self.deaf = False
+        self.deaf_to_changes = self.deaf_to_broadcasts = False
         self._channels: dict[tuple[str, bool], dict[Channel, None]] = {}
 
     def add(self, channel: Channel) -> None:

@@ -26,21 +26,30 @@ _RETRIES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between polls after one that found something and after one that did not, and before the first slot."""
+    """Seconds between polls after one that found something and after one that did not, and before the first slot.
+
+    After `give_up` seconds without PostgreSQL the poller is over for those it served.
+    """
 
     busy: float
     idle: float
     cold_start: tuple[float, float] | None
+    give_up: float
 
 
 class Slot:
-    """Created running; `ready` is set while changes are captured."""
+    """Created running; `ready` is set while changes are captured. Calls `on_give_up` once per long outage."""
 
-    def __init__(self, dsn_of: DsnOf, pace: Pace, deliver: Callable[[list[Change]], Awaitable[None]]) -> None:
+    def __init__(
+        self, dsn_of: DsnOf, pace: Pace, deliver: Callable[[list[Change]], Awaitable[None]],
+        on_give_up: Callable[[], None],
+    ) -> None:  # fmt: skip
         self.ready = asyncio.Event()
         self._dsn_of = dsn_of
         self._pace = pace
         self._deliver = deliver
+        self._on_give_up = on_give_up
+        self._giving_up: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
         self._open: tuple[Connection, str] | None = None
         self.task = asyncio.create_task(self._run())
@@ -57,6 +66,12 @@ class Slot:
     async def _run(self) -> None:
         if self._pace.cold_start:
             await asyncio.sleep(random.uniform(*self._pace.cold_start))
+        try:
+            await self._capture_for_ever()
+        finally:
+            self._hold_on()
+
+    async def _capture_for_ever(self) -> None:
         failures = 0
         while True:
             try:
@@ -65,6 +80,7 @@ class Slot:
                 failures += 1
                 if self.ready.is_set():
                     failures = 0
+                    self._giving_up = asyncio.get_running_loop().call_later(self._pace.give_up, self._on_give_up)
                     log.warning("change capture stopped (%s); changes until it is back are lost", type(error).__name__)
             finally:
                 self.ready.clear()
@@ -77,12 +93,17 @@ class Slot:
             await connection.execute(_CREATE, name)
             self._open = (connection, name)
             self.ready.set()
+            self._hold_on()
             while True:
                 busy = await self.poll()
                 await asyncio.sleep(self._pace.busy if busy else self._pace.idle)
         finally:
             self._open = None
             connection.terminate()  # not close(): a query may be under way
+
+    def _hold_on(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
 
 async def _read(connection: Connection, name: str) -> list[Change]:

@@ -24,7 +24,13 @@ CONNECT_TIMEOUT = 5.0
 _ISOLATION = frozenset({"read committed", "repeatable read", "serializable"})
 # the check makes a backend give up soon after the gateway went away, instead of working on and holding its locks
 _SETTINGS = {"application_name": "devstack-rest", "client_connection_check_interval": "250ms"}
-_LOST = (OSError, asyncpg.PostgresError, asyncpg.PostgresWarning, asyncpg.InterfaceError)
+_LOST = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.PostgresWarning,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a query on a session that was just told of its end
+)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -120,6 +126,8 @@ class Database:
             judge(row)
             await connection.execute("commit")
         except BaseException as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                connection.terminate()
             await _roll_back(connection)
             if isinstance(error, _LOST):
                 raise _translated(error, connection, session.role) from error

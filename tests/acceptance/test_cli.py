@@ -42,7 +42,8 @@ class Consumer:
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
         done = run_consumer(*arguments, env=self._env, cwd=self.cwd, stdin=stdin)
-        assert (done.returncode, done.stderr.strip() if arguments[0] != "validate" else "") == (0, ""), done.stderr
+        said = "" if arguments[0] in ("validate", "audit") else done.stderr.strip()
+        assert (done.returncode, said) == (0, ""), done.stderr
         return done.stdout
 
     def json(self, *arguments: str) -> Any:
@@ -75,6 +76,9 @@ def test_a_submitted_job_is_worked_on_and_its_result_is_valid(
     shown = dict(line.split(maxsplit=1) for line in consumer("status", job_id).splitlines())
     assert (shown["id"], shown["status"], shown["attempt"]) == (job_id, "completed", "1")
     assert "workflow_result" not in shown
+    assert consumer("audit") == ""
+    found = consumer.json("audit", "--since", "1h")
+    assert (found["jobs"], found["attempts"], found["events"], found["violations"]) == (1, 1, 2, [])
 
 
 def test_submitting_again_with_the_same_key_gives_the_same_job(stack: ThreadedStack, consumer: Consumer) -> None:
@@ -127,17 +131,108 @@ def test_reconcile_looks_first_and_then_takes_dead_jobs_back(stack: ThreadedStac
         user="supabase_admin",
     )
     looked = consumer.json("reconcile", "--dry-run")
-    assert (looked["rescued"], looked["claimable"], looked["processing"]) == (1, 1, 1)
+    assert (looked["dry_run"], looked["found"], looked["rescued"], looked["job_ids"]) == (True, 1, 1, dead)
+    assert (looked["claimable"], looked["processing"], looked["expired"]) == (1, 1, 1)
+    text = consumer("reconcile", "--dry-run").splitlines()
+    assert text[:2] == [f"found       1 lease(s) that ran out: {dead[0]}", "rescued     1 (would be)"]
+    assert "processing  1, 1 with a lease that ran out" in text
     assert stack.statuses() == {"pending": 1, "processing": 1}
-    assert "(would be)" in consumer("reconcile", "--dry-run")
     done = consumer.json("reconcile")
-    assert (done["rescued"], done["job_ids"], done["claimable"], done["processing"]) == (1, dead, 2, 0)
-    text = consumer("reconcile")
-    assert text.splitlines()[0].split() == ["rescued", "0"]
-    assert "claimable   2, the oldest for" in text
+    assert (done["dry_run"], done["found"], done["rescued"], done["job_ids"]) == (False, 1, 1, dead)
+    assert (done["claimable"], done["processing"], done["expired"]) == (2, 0, 0)
 
 
-@pytest.mark.parametrize("arguments", [["submit", "x"], ["reconcile"]])
+def test_reconcile_says_what_it_found_what_it_did_and_what_remains(stack: ThreadedStack, consumer: Consumer) -> None:
+    (lost,), (spent,), (unwanted,), (held,) = (
+        stack.submit(f"{name} ") for name in ("lost", "spent", "unwanted", "held")
+    )
+    stack.psql("select public.claim_workflow_jobs('gone', 4)")
+    stack.psql(f"select public.cancel_workflow_job('{unwanted}')")
+    stack.psql(f"update {JOBS} set max_retries = 0 where id = '{spent}'")
+    stack.psql(f"update {JOBS} set lease_expires_at = now() - interval '1 s' where id <> '{held}'")
+    stack.submit("later ")
+    stack.psql(f"update {JOBS} set run_at = now() + interval '1 hour' where status = 'pending'")
+    found, rescued, failed, cancelled, claimable, delayed, processing, due = consumer("reconcile").splitlines()
+    assert found.startswith("found       3 lease(s) that ran out: ")
+    assert set(found.partition(": ")[2].split(", ")) == {lost, spent, unwanted}
+    assert (rescued, failed) == ("rescued     1", "failed      1 with all retries spent")
+    assert (cancelled, delayed) == ("cancelled   1 as their users had asked", "delayed     1")
+    assert claimable.startswith("claimable   1, the oldest for ")
+    assert processing == "processing  1"
+    assert due.startswith("next due in ")
+    assert consumer("reconcile").splitlines()[0] == "found       0 lease(s) that ran out"
+
+
+def test_what_one_reconcile_cannot_do_is_said_to_remain(stack: ThreadedStack, consumer: Consumer) -> None:
+    stack.submit("dead ", 1001)
+    stack.psql(
+        f"update {JOBS} set status = 'processing', attempt = 1, worker_id = 'gone', started_at = now(), "
+        "lease_expires_at = now() - interval '1 s'"
+    )
+    lines = consumer("reconcile").splitlines()
+    assert lines[0].endswith(" and 900 more")
+    assert "claimable   1000 or more, the oldest" in lines[4]
+    assert lines[6] == "processing  1, 1 with a lease that ran out: reconcile again"
+
+
+def test_a_pending_job_is_cancelled_and_started_again(stack: ThreadedStack, consumer: Consumer) -> None:
+    (job_id,) = stack.submit("unwanted ")
+    assert consumer("cancel", job_id) == f"{job_id} cancelled\n"
+    assert consumer.json("cancel", job_id) == {
+        "job_id": job_id, "found": True, "accepted": True, "status": "cancelled",
+    }  # fmt: skip
+    assert stack.statuses() == {"cancelled": 1}
+    assert consumer("retry", job_id) == f"{job_id} pending\n"
+    assert stack.statuses() == {"pending": 1}
+
+
+def test_the_worker_of_a_running_job_is_asked_to_stop(stack: ThreadedStack, consumer: Consumer) -> None:
+    (job_id,) = stack.submit("unwanted ")
+    stack.psql("select public.claim_workflow_jobs('somebody')")
+    assert consumer("cancel", job_id) == f"{job_id} processing, asked to stop\n"
+    assert consumer.json("status", job_id)["cancel_requested_at"] is not None
+    assert f"{job_id} is processing: only a job that failed" in consumer.fails(EX_DATAERR, "retry", job_id)
+
+
+def test_a_job_in_the_wrong_state_or_unknown_is_one_line(stack: ThreadedStack, consumer: Consumer) -> None:
+    (job_id,) = stack.submit("failing ")
+    stack.psql("select public.claim_workflow_jobs('w')")
+    stack.psql(f"select public.settle_workflow_job('{job_id}', 1, 'failed')")
+    assert f"job {job_id} is failed: only a job" in consumer.fails(EX_DATAERR, "cancel", job_id)
+    assert "'job_0_none'" in consumer.fails(EX_NOINPUT, "retry", "job_0_none")
+
+
+def test_an_audit_lists_the_offending_jobs_and_fails(stack: ThreadedStack, consumer: Consumer) -> None:
+    (job_id,) = stack.submit("doubled ")
+    stack.psql("select public.claim_workflow_jobs('w')")
+    stack.psql(f"select public.settle_workflow_job('{job_id}', 1, 'completed', '{{}}')")
+    stack.psql(f"""update {JOBS} set workflow_result = '{{"another": "attempt"}}'""")
+    for arguments in (["audit", "--since", "1h"], ["audit", "--json"]):
+        done = run_consumer(*arguments, env=stack.stack.env, cwd=consumer.cwd)
+        assert done.returncode == EX_DATAERR
+        assert done.stderr == "consumer: audit: 1 violation(s), in 1 of 1 job(s), 1 attempt(s), 2 event(s)\n"
+        if "--json" in arguments:
+            assert [found["job_id"] for found in json.loads(done.stdout)["violations"]] == [job_id]
+        else:
+            (line,) = done.stdout.splitlines()
+            assert line == f"result_is_the_settled_one  {job_id}  The workflow is not what the ending attempt wrote."
+
+
+def test_an_audit_that_the_database_has_no_time_for_says_how_to_ask_for_less(
+    stack: ThreadedStack, consumer: Consumer
+) -> None:
+    stack.submit("many ", 3000)
+    audit = "alter function public.audit_workflow_jobs"
+    stack.psql(f"{audit} set statement_timeout = '1ms'; notify pgrst, 'reload schema'")
+    try:
+        eventually("the limit is known", lambda: "--since" in run_consumer(
+            "audit", env=stack.stack.env, cwd=consumer.cwd).stderr)  # fmt: skip
+        assert "Narrow it: 24h" in consumer.fails(EX_UNAVAILABLE, "audit")
+    finally:
+        stack.psql(f"{audit} reset statement_timeout; notify pgrst, 'reload schema'")
+
+
+@pytest.mark.parametrize("arguments", [["submit", "x"], ["reconcile"], ["audit"]])
 def test_a_project_that_is_away_is_one_line(tmp_path: Path, stack: ThreadedStack, arguments: list[str]) -> None:
     env = stack.stack.env | {"SUPABASE_URL": "http://127.0.0.1:9"}
     done = run_consumer(*arguments, env=env, cwd=tmp_path)

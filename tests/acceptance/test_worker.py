@@ -167,3 +167,17 @@ def test_no_key_and_no_prompt_is_ever_logged(stack: ThreadedStack, tmp_path: Pat
     assert stack.stack.keys.secret not in text
     assert "eyJ" not in text
     assert "secret garden" not in text
+
+
+def test_waiting_for_a_model_server_that_is_away_costs_no_attempt(stack: ThreadedStack, tmp_path: Path) -> None:
+    assert stack.instant is not None
+    with running_worker(stack.stack.env, tmp_path, MAX_RETRIES="0") as worker:
+        stack.call(stack.instant.__aexit__(None, None, None))
+        stack.submit("early ")
+        for _ in range(2):
+            worker.wait_for("job released")
+            stack.psql(f"update {JOBS} set run_at = now()", user="supabase_admin")
+            stack.psql("update public.workflow_workers set poked_at = clock_timestamp()", user="supabase_admin")
+        stack.call(stack.instant.__aenter__())
+        eventually("it is completed", lambda: all_completed(stack, 1))
+    assert stack.psql(f"select attempt > 2, retry_count from {JOBS}") == "t|0"

@@ -116,8 +116,8 @@ class Database:
         await self.owner.execute(f"update public.workflow_generation_jobs set {assignment} where id = $1", job_id)
 
 
-async def connect(cluster: Postgres, user: str) -> asyncpg.Connection[asyncpg.Record]:
+async def connect(cluster: Postgres, user: str, database: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
     """A session that reads and writes jsonb as Python values."""
-    connection = await asyncpg.connect(cluster.url(user))
+    connection = await asyncpg.connect(cluster.url(user, database))
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     return connection

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from consumer.heartbeat import Heartbeat, Rhythm
-from consumer.listener import Listener, ListenerTimings
+from consumer.heartbeat import Rhythm
 from consumer.reconciler import Reconciler
-from tests.engine import JOBS, Engine, engine, until
+from tests.engine import JOBS, engine, until
+from tests.hearing import hearing
 from tests.stacks import ThreadedStack, threaded_stack
 
 HEARTBEAT, RECONCILE = "heartbeat_workflow_worker", "reconcile_workflow_jobs"
@@ -31,45 +28,6 @@ def stack(module_stack: ThreadedStack) -> Iterator[ThreadedStack]:
     module_stack.psql("delete from public.workflow_workers", user="supabase_admin")
     yield module_stack
     module_stack.stack.realtime.deaf = False
-
-
-@dataclass
-class Hearing:
-    """An engine with its ears and its pulse; nothing beats or reconciles unless the test says so."""
-
-    parts: Engine
-    listener: Listener
-    heartbeat: Heartbeat
-    reconciler: Reconciler
-
-    async def rebuilt(self, session: int) -> None:
-        """Until there is a later session, ready."""
-        await until("a new session", lambda: self.listener.sessions > session)
-        await self.listener.wait_ready()
-
-
-@asynccontextmanager
-async def hearing(stack: ThreadedStack, rhythm: Rhythm, **options: Any) -> AsyncIterator[Hearing]:
-    async with engine(stack, **options) as parts:
-        reconciler = Reconciler(parts.store, parts.dispatcher, parts.bell)
-        ready: list[Heartbeat] = []
-        listener = Listener(
-            realtime_url=f"{stack.stack.url}/realtime/v1", key=stack.stack.keys.secret, worker_id=parts.store.worker_id,
-            on_ring=parts.bell.ring, on_ready=reconciler.gap, on_canary=lambda beat: ready[0].heard_canary(beat),
-            on_poke=parts.runner.look,
-            timings=ListenerTimings(backoff_base=0.01, backoff_cap=0.05),
-        )  # fmt: skip
-        heartbeat = Heartbeat(
-            parts.store, listener, parts.dispatcher, parts.bell, rhythm, lambda: {"realtime": listener.state.value}
-        )
-        ready.append(heartbeat)
-        listening = asyncio.create_task(listener.run())
-        try:
-            await asyncio.wait_for(listener.wait_ready(), 30)
-            yield Hearing(parts, listener, heartbeat, reconciler)
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_a_beat_writes_the_row_and_its_canary_comes_back(stack: ThreadedStack) -> None:

@@ -24,9 +24,9 @@ from tests.scripted_phoenix import Frame, Peer, Phoenix, Play
 ONCE = replace(QUICK, recycle=(0.1, 0.1))
 
 
-def broadcast(event: str, topic: str) -> Frame:
-    payload = {"type": "broadcast", "event": event, "payload": {"reason": "insert"}, "meta": {"id": "x"}}
-    return {"event": "broadcast", "payload": payload, "topic": topic}
+def broadcast(event: str, said: Frame | None = None) -> Frame:
+    payload = {"type": "broadcast", "event": event, "payload": said or {"reason": "insert"}, "meta": {"id": "x"}}
+    return {"event": "broadcast", "payload": payload, "topic": "realtime:workflow_jobs"}
 
 
 def rejoin_timers() -> int:
@@ -47,7 +47,7 @@ async def test_subscribed_is_not_ready_until_the_feed_has_started() -> None:
     async with Phoenix(cold) as server, listening(server.url) as ear:
         await until(lambda: bool(ear.clients) and any(c.is_joined for c in ear.clients[0].get_channels()), "the reply")
         assert (ear.listener.state, ear.readies, ear.listener.ready_since) == (ListenerState.CONNECTING, 0, None)
-        waiting = asyncio.create_task(ear.listener.wait_ready())
+        waiting = asyncio.create_task(ear.listener.wait_hearing())
         go.set()
         await asyncio.wait_for(waiting, 10)
         assert (ear.readies, ear.listener.ready_since is None) == (1, False)
@@ -137,9 +137,19 @@ async def test_the_broadcast_doorbell_rings_as_well() -> None:
             lambda: ear.listener.state is ListenerState.READY and ear.listener.broadcast_ready, "both doorbells"
         )
         peer = server.peers[0]
-        await peer.send(**broadcast("another_event", "realtime:workflow_jobs"))
-        await peer.send(**broadcast("job_pending", "realtime:workflow_jobs"))
+        await peer.send(**broadcast("another_event"))
+        await peer.send(**broadcast("job_pending"))
         await until(lambda: ear.rings == [("broadcast", None)], "the ring")
+
+
+async def test_a_poke_by_broadcast_is_for_the_worker_it_names_and_rings_nothing_by_itself() -> None:
+    async with Phoenix() as server, listening(server.url) as ear:
+        await until(lambda: ear.listener.broadcast_ready, "both doorbells")
+        for said in ({"worker_id": "worker-2"}, {"worker_id": None}, {"reason": "?"}, {"worker_id": "worker-1"}):
+            await server.peers[0].send(**broadcast("worker_poke", said))
+        await server.peers[0].send(**broadcast("job_pending"))
+        await until(lambda: bool(ear.rings), "the ring behind them")
+        assert (ear.pokes, ear.rings, server.connects) == (1, [("broadcast", None)], 1)
 
 
 async def test_a_refused_broadcast_is_asked_for_once_and_the_session_stays() -> None:
@@ -154,8 +164,9 @@ async def test_a_refused_broadcast_is_asked_for_once_and_the_session_stays() -> 
 
     async with Phoenix(private_refused) as server, listening(server.url) as ear:
         await until(lambda: ear.rings == [("postgres_changes", "still heard")], "the other doorbell")
-        assert joins[0]["payload"]["config"]["private"] is True
-        assert (ear.ready, ear.listener.broadcast_ready, rejoin_timers()) == (True, False, 0)
+        await until(lambda: rejoin_timers() == 0, "the rejoin timer has ended")
+        assert [join["payload"]["config"]["private"] for join in joins] == [True]
+        assert (ear.ready, ear.listener.broadcast_ready) == (True, False)
         assert [channel.topic for channel in ear.clients[0].get_channels()] == [server.peers[0].join["topic"]]
 
 

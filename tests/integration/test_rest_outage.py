@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
@@ -89,6 +90,19 @@ async def test_a_killed_backend_costs_one_request(client: httpx.AsyncClient, ser
 async def test_sessions_killed_while_idle_are_replaced(client: httpx.AsyncClient, server: Postgres) -> None:
     assert (await call(client)).text == "42"
     server.psql(KILL, user="supabase_admin")
+    assert (await until(client, 200)).text == "42"
+
+
+async def test_a_session_used_while_it_is_told_of_its_end_is_a_503_and_is_replaced(
+    client: httpx.AsyncClient, server: Postgres
+) -> None:
+    killer = await asyncpg.connect(server.url("supabase_admin"))
+    for _ in range(30):
+        await asyncio.gather(*[call(client) for _ in range(5)])
+        await killer.fetch(KILL)
+        for response in await asyncio.gather(*[call(client) for _ in range(10)]):
+            assert response.status_code == 200 or code(response) in {(503, "PGRST001"), (503, "PGRST000")}
+    await killer.close()
     assert (await until(client, 200)).text == "42"
 
 

@@ -236,3 +236,27 @@ async def test_a_poke_skips_a_worker_whose_row_is_being_written(db: Database) ->
         await db.owner.execute("select from public.workflow_workers where worker_id = 'w2' for update")
         assert await db.settle(1, "released")
     assert await poked(db) == ["w3"]
+
+
+async def cancelled_in_mid_job(db: Database, body: str) -> list[tuple[object, ...]]:
+    """A user cancels a job that w1 runs, while `realtime.send` does what `body` says; returns what it recorded."""
+    user = await db.user()
+    await workers(db, "w1", "w2")
+    job_id = (await user.rpc("submit_workflow_job", prompt="p"))["job_id"]
+    await db.claim("w1")
+    async with doorbell(db.cluster, body) as admin:
+        asked = await user.rpc("cancel_workflow_job", job=job_id)
+        rings = await admin.fetch("select * from public.rings")
+    assert asked == {"found": True, "accepted": True, "status": "processing"}
+    return [tuple(ring) for ring in rings]
+
+
+async def test_a_cancel_tells_the_jobs_worker_on_both_doorbells_and_nobody_else(db: Database) -> None:
+    rings = await cancelled_in_mid_job(db, RECORD)
+    assert rings == [({"worker_id": "w1"}, "worker_poke", "workflow_jobs", True)]
+    assert await poked(db) == ["w1"]
+
+
+async def test_a_failing_broadcast_does_not_fail_the_cancel(db: Database) -> None:
+    assert await cancelled_in_mid_job(db, "raise exception 'no partition of relation found';") == []
+    assert await poked(db) == ["w1"]

@@ -25,8 +25,8 @@ async def test_an_expired_lease_goes_back_to_pending_and_burns_a_retry(db: Datab
     assert answer["oldest_claimable_seconds"] >= 0
     del answer["oldest_claimable_seconds"]
     assert answer == {
-        "rescued": 1, "exhausted": 0, "cancelled": 0, "job_ids": ["job-1"], "claimable": 1, "processing": 0,
-        "next_due_in": None,
+        "rescued": 1, "exhausted": 0, "cancelled": 0, "job_ids": ["job-1"], "claimable": 1, "delayed": 0,
+        "processing": 0, "expired": 0, "next_due_in": None,
     }  # fmt: skip
     row = await db.row()
     assert (row["status"], row["retry_count"], row["lease_expires_at"]) == ("pending", 1, None)
@@ -89,7 +89,16 @@ async def test_reconcile_rescues_no_more_than_its_limit(db: Database) -> None:
     await db.claim(how_many=3)
     await db.owner.execute("update public.workflow_generation_jobs set lease_expires_at = now() - interval '1 s'")
     answer = await db.service.rpc("reconcile_workflow_jobs", limit=2)
-    assert (answer["rescued"], answer["processing"], answer["next_due_in"]) == (2, 1, 0)
+    assert (answer["rescued"], answer["processing"], answer["expired"], answer["next_due_in"]) == (2, 1, 1, 0)
+
+
+async def test_reconcile_counts_what_waits_for_its_time(db: Database) -> None:
+    await db.job("now")
+    await db.job("later")
+    await db.claim(job="later")
+    await db.settle(1, "retry", job_id="later", retry_in=60)
+    answer = await db.service.rpc("reconcile_workflow_jobs")
+    assert (answer["claimable"], answer["delayed"]) == (1, 1)
 
 
 async def test_the_next_due_time_is_the_earliest_of_delays_and_leases(db: Database) -> None:

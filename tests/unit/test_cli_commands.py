@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumer.cli import main
+from consumer.cli.common import parse_since
 from tests.unit.handlers_kit import answer, job, slack, workflow_of
 
-EX_DATAERR, EX_USAGE, EX_CONFIG = 65, 2, 78
+EX_DATAERR, EX_NOINPUT, EX_USAGE, EX_CONFIG = 65, 66, 2, 78
 COMMANDS = sorted(main.commands)
 
 
@@ -34,7 +36,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_these_are_the_commands() -> None:
-    assert COMMANDS == ["demo", "dev", "reconcile", "run", "status", "submit", "validate"]
+    assert COMMANDS == [
+        "audit", "cancel", "demo", "dev", "reconcile", "retry", "run", "status", "submit", "validate",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -74,6 +78,14 @@ def test_the_version_is_told() -> None:
         (["submit", "x", "--config", "[1]"], "must be a JSON object"),
         (["submit", "x", "--current-workflow", "none.json"], "No such file"),
         (["status"], "JOB_ID"),
+        (["cancel"], "JOB_ID"),
+        (["retry"], "JOB_ID"),
+        (["audit", "--since", "yesterday"], "'--since': 'yesterday' is neither a duration nor a time. Write for ex"),
+        (["audit", "--since", "24"], "is neither a duration nor a time"),
+        (["audit", "--since", "-3h"], "is neither a duration nor a time"),
+        (["audit", "--since", "9999999d"], "is neither a duration nor a time"),
+        (["audit", "--since", "2026-02-30"], "is neither a duration nor a time"),
+        (["audit", "--since", ""], "is neither a duration nor a time"),
         (["dev", "--port", "70000"], "70000"),
         (["validate", "none.json"], "No such file"),
     ],
@@ -85,7 +97,11 @@ def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> N
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["submit", "x"], ["status", "job_1"], ["reconcile"]])
+NEEDING_SETTINGS = [["run"], ["submit", "x"], ["status", "job_1"], ["cancel", "job_1"], ["retry", "job_1"],
+                    ["reconcile"], ["audit"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", NEEDING_SETTINGS)
 def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.exit_code == EX_CONFIG
@@ -93,6 +109,28 @@ def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> 
         ["consumer", " SUPABASE_URL"],
         ["consumer", " SUPABASE_SERVICE_ROLE_KEY"],
     ]
+
+
+@pytest.mark.parametrize("name", ["status", "cancel", "retry"])
+@pytest.mark.parametrize("job_id", ["", "no such job", "x" * 65, "caf\udce9"])
+def test_what_can_be_no_jobs_id_is_named_without_asking_the_database(name: str, job_id: str) -> None:
+    done = run(name, job_id)
+    assert done.exit_code == EX_NOINPUT
+    assert done.stderr == f"consumer: there is no job {job_id!r}. Check the id.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("90s", timedelta(seconds=90)), ("30m", timedelta(minutes=30)), ("24h", timedelta(days=1)),
+        ("7d", timedelta(days=7)), ("2w", timedelta(days=14)), ("999999w", timedelta(days=36_500)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)), ("2026-01-31T08:00Z", datetime(2026, 1, 31, 8, tzinfo=UTC)),
+        ("2026-01-31T08:00:00+01:00", datetime(2026, 1, 31, 7, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_since_takes_a_duration_or_a_time(text: str, meant: datetime | timedelta) -> None:
+    (since,) = [item for item in main.commands["audit"].params if item.name == "since"]
+    assert parse_since(click.Context(main.commands["audit"]), since, text) == meant
 
 
 @pytest.mark.parametrize(("text", "word"), [("{", "is not JSON"), ("[]", "must hold a JSON object")])

@@ -4,6 +4,137 @@ ALTER SCHEMA public OWNER TO pg_database_owner;
 COMMENT ON SCHEMA public IS 'standard public schema';
 CREATE SCHEMA workflow_private;
 ALTER SCHEMA workflow_private OWNER TO postgres;
+CREATE FUNCTION public.audit_workflow_jobs(p_since timestamp with time zone DEFAULT NULL::timestamp with time zone, p_within interval DEFAULT NULL::interval, p_limit integer DEFAULT 100) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET jit TO 'off'
+    AS $$
+with since as materialized (
+  select coalesce(greatest(p_since, clock_timestamp() - p_within), '-infinity') as at
+), changed as materialized (
+  select j.id from public.workflow_generation_jobs j where j.updated_at >= (select s.at from since s)
+  union
+  select e.job_id from public.workflow_job_events e where e.at >= (select s.at from since s)
+), history as materialized (
+  select e.id, e.job_id, e.attempt, e.worker_id, e.kind, e.at, e.detail ->> 'code' as code,
+    e.detail ->> 'result_sha256' as result_sha256,
+    max(e.id) filter (where e.kind <> 'cancel_requested') over earlier as before_id,
+    coalesce(max(e.attempt) filter (where e.kind = 'claimed') over earlier, 0) as claimed_before,
+    count(*) filter (where e.kind not in ('claimed', 'cancel_requested', 'retried'))
+      over (partition by e.job_id, e.attempt order by e.id rows between unbounded preceding and 1 preceding)
+      as endings_before,
+    coalesce(max(e.id) filter (where e.kind = 'retried') over (partition by e.job_id), 0) as round_began
+  from public.workflow_job_events e join changed c on c.id = e.job_id
+  window earlier as (partition by e.job_id order by e.id rows between unbounded preceding and 1 preceding)
+), judged as (
+  select h.*, b.kind as before_kind, b.attempt as before_attempt, b.worker_id as before_worker,
+    case h.kind
+      when 'claimed' then case
+        when b.kind in ('completed', 'failed', 'cancelled') then 'terminal_is_final'
+        when h.attempt <= h.claimed_before then 'one_owner_per_attempt'
+        when b.kind = 'claimed' then 'attempts_never_overlap'
+        when h.attempt is distinct from h.claimed_before + 1 then 'attempts_are_consecutive' end
+      when 'retried' then case
+        when b.kind = 'completed' then 'terminal_is_final'
+        when b.kind is null or b.kind not in ('failed', 'cancelled') then 'retry_follows_an_end' end
+      when 'cancel_requested' then case
+        when b.kind in ('completed', 'failed', 'cancelled') then 'terminal_is_final'
+        when (b.kind, b.attempt, b.worker_id) is distinct from ('claimed', h.attempt, h.worker_id)
+          then 'cancel_asks_the_owner' end
+      else case
+        when h.attempt is not null and h.endings_before > 0 then 'one_ending_per_attempt'
+        when b.kind in ('completed', 'failed', 'cancelled') then 'terminal_is_final'
+        -- cancelled while it waited: nobody owned it
+        when h.kind = 'cancelled' and h.attempt is null and b.kind is distinct from 'claimed' then null
+        when (b.kind, b.attempt, b.worker_id) is distinct from ('claimed', h.attempt, h.worker_id)
+          then 'only_the_owner_ends' end
+      end as rule
+  from history h left join history b on b.id = h.before_id
+), sums as (
+  select h.job_id, max(h.id) filter (where h.kind <> 'cancel_requested') as newest_id,
+    max(h.id) filter (where h.kind = 'claimed') as claim_id,
+    count(*) filter (where h.kind in ('retry', 'rescued') and h.id > h.round_began) as retries
+  from history h group by h.job_id
+), compared as (
+  select c.id as job_id, j.id is null as lost, j.status, j.attempt, j.worker_id, j.retry_count, j.lease_expires_at,
+    j.run_at, j.started_at, j.finished_at, j.workflow_result, j.error_message, j.error_details, n.at, n.code,
+    n.kind, n.result_sha256, coalesce(o.attempt, 0) as last_attempt, o.worker_id as last_worker,
+    coalesce(s.retries, 0) as retries,
+    case when n.kind = 'claimed' then 'processing' when n.kind in ('completed', 'failed', 'cancelled') then n.kind
+      else 'pending' end as due_status
+  from changed c
+  left join public.workflow_generation_jobs j on j.id = c.id
+  left join sums s on s.job_id = c.id
+  left join history n on n.id = s.newest_id
+  left join history o on o.id = s.claim_id
+), broken as (
+  select h.job_id, h.attempt, h.rule, h.id as event_id, case h.rule
+    when 'terminal_is_final' then format('The job was %s, and yet it was %s afterwards.', h.before_kind, h.kind)
+    when 'one_owner_per_attempt' then format('Attempt %s was claimed once more, by %s.', h.attempt, h.worker_id)
+    when 'attempts_never_overlap' then
+      format('Attempt %s was claimed while attempt %s had not ended.', h.attempt, h.before_attempt)
+    when 'attempts_are_consecutive' then
+      format('Attempt %s was claimed after attempt %s.', coalesce(h.attempt::text, 'nameless'), h.claimed_before)
+    when 'retry_follows_an_end' then 'The job was started again although it had neither failed nor been cancelled.'
+    when 'cancel_asks_the_owner' then
+      format('A cancel was asked of attempt %s, which did not have the job.', coalesce(h.attempt::text, 'nameless'))
+    when 'one_ending_per_attempt' then format('Attempt %s ended once more, as %s.', h.attempt, h.kind)
+    when 'only_the_owner_ends' then format('Attempt %s, by %s, ended as %s although it did not have the job.',
+      coalesce(h.attempt::text, 'nameless'), coalesce(h.worker_id, 'nobody'), h.kind) end as message
+  from judged h where h.rule is not null
+  union all
+  select x.job_id, x.attempt, rule.name, null, case rule.name
+    when 'no_job_is_lost' then 'There is a history but no job.'
+    when 'status_follows_history' then format('The job is %s; by its history it is %s.', x.status, x.due_status)
+    when 'attempt_follows_history' then
+      format('The job counts %s attempts; by its history it had %s.', x.attempt, x.last_attempt)
+    when 'worker_follows_history' then format('The job names %s as its worker; by its history it was %s.',
+      coalesce(x.worker_id, 'nobody'), coalesce(x.last_worker, 'nobody'))
+    when 'retries_follow_history' then
+      format('The job counts %s retries; by its history it had %s.', x.retry_count, x.retries)
+    when 'lease_fits_status' then format('The job is %s and its lease ends %s.', x.status,
+      coalesce('at ' || x.lease_expires_at, 'never: it has none'))
+    when 'pending_is_claimable' then format('The job waits until %s and nobody will ever claim it.', x.run_at)
+    when 'finished_at_is_the_ending' then format('The job finished at %s; by its history it finished at %s.',
+      coalesce(x.finished_at::text, 'no time'), case when x.due_status = x.kind then x.at::text else 'no time' end)
+    when 'result_is_the_settled_one' then 'The workflow is not what the ending attempt wrote.'
+    when 'error_is_the_settled_one' then 'The error is not what the ending attempt wrote.' end
+  from compared x cross join lateral (values
+    ('no_job_is_lost', x.lost),
+    ('status_follows_history', x.status <> x.due_status),
+    ('attempt_follows_history', x.attempt <> x.last_attempt),
+    ('worker_follows_history', not x.lost and x.worker_id is distinct from x.last_worker),
+    ('retries_follow_history', x.retry_count <> x.retries),
+    ('lease_fits_status', (x.status = 'processing') <> (x.lease_expires_at is not null)
+      or x.status = 'processing' and (x.worker_id is null or x.started_at is null
+        -- longer than any lease may be: a job that nobody could ever take back
+        or x.lease_expires_at > clock_timestamp() + workflow_private.lease(2147483647))),
+    ('pending_is_claimable', x.status = 'pending' and not isfinite(x.run_at)),
+    ('finished_at_is_the_ending',
+      x.status = x.due_status and x.finished_at is distinct from case when x.status = x.kind then x.at end),
+    ('result_is_the_settled_one', x.status = x.due_status and workflow_private.digest(x.workflow_result)
+      is distinct from case x.status when 'completed' then x.result_sha256 end),
+    ('error_is_the_settled_one', x.status = x.due_status and case x.status
+      when 'completed' then x.error_message is not null or x.error_details is not null
+      when 'failed' then x.error_message is null or x.error_details ->> 'code' is distinct from x.code
+      when 'cancelled' then x.error_message is null or x.error_details ->> 'code' is distinct from 'CANCELLED' end)
+  ) rule (name, broken) where rule.broken
+)
+select jsonb_build_object(
+  'jobs', (select count(*) from changed),
+  'attempts', (select count(*) from history h where h.kind = 'claimed'),
+  'events', (select count(*) from history),
+  'violation_count', (select count(*) from broken),
+  'offending_jobs', (select count(distinct b.job_id) from broken b),
+  'violations', (select coalesce(jsonb_agg(jsonb_build_object('job_id', v.job_id, 'attempt', v.attempt, 'rule', v.rule,
+      'message', v.message) order by v.job_id, v.event_id, v.rule), '[]')
+    from (select * from broken b order by b.job_id, b.event_id, b.rule
+          limit least(greatest(coalesce(p_limit, 100), 0), 1000)) v))
+$$;
+ALTER FUNCTION public.audit_workflow_jobs(p_since timestamp with time zone, p_within interval, p_limit integer) OWNER TO postgres;
+COMMENT ON FUNCTION public.audit_workflow_jobs(p_since timestamp with time zone, p_within interval, p_limit integer) IS 'Proves from the history: one owner and one ending per attempt, and each job is as its last ending left it.';
 CREATE FUNCTION public.cancel_workflow_job(p_job text) RETURNS jsonb
     LANGUAGE sql
     SET search_path TO ''
@@ -137,7 +268,11 @@ begin
     'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
     'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
       '$[0 to 99]'),
-    'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'));
+    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > v_now limit 1000) capped),
+    'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
+    'expired', (select count(*) from public.workflow_generation_jobs j
+                where j.status = 'processing' and j.lease_expires_at <= v_now));
 end
 $_$;
 ALTER FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) OWNER TO postgres;
@@ -222,7 +357,7 @@ CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
     AS $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('insert');
+    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
   end if;
   return null;
 end
@@ -286,19 +421,19 @@ begin
 end
 $$;
 ALTER FUNCTION workflow_private.before_job_insert() OWNER TO postgres;
-CREATE FUNCTION workflow_private.broadcast(p_reason text) RETURNS void
+CREATE FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   if to_regprocedure('realtime.send(jsonb,text,text,boolean)') is not null then
-    perform realtime.send(jsonb_build_object('reason', p_reason), 'job_pending', 'workflow_jobs', true);
+    perform realtime.send(p_payload, p_event, 'workflow_jobs', true);
   end if;
 exception when others then
   raise warning 'workflow doorbell did not ring: %', sqlerrm;
 end
 $$;
-ALTER FUNCTION workflow_private.broadcast(p_reason text) OWNER TO postgres;
+ALTER FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.cancel_job(p_job text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -318,12 +453,12 @@ begin
       error_message = 'The job was cancelled.', updated_at = v_now,
       error_details = coalesce(j.error_details, '{}') || '{"code": "CANCELLED"}'
     where j.id = p_job;
-    perform workflow_private.note(v_job, 'cancelled');
+    perform workflow_private.note(v_job, 'cancelled', v_now);
     return workflow_private.answer(true, 'cancelled');
   elsif v_job.status = 'processing' and v_job.cancel_requested_at is null then
     update public.workflow_generation_jobs j set cancel_requested_at = v_now, updated_at = v_now where j.id = p_job;
-    update public.workflow_workers w set poked_at = v_now where w.worker_id = v_job.worker_id;
-    perform workflow_private.note(v_job, 'cancel_requested');
+    perform workflow_private.poke(v_job.worker_id);
+    perform workflow_private.note(v_job, 'cancel_requested', v_now);
   end if;
   return workflow_private.answer(v_job.status in ('processing', 'cancelled'), v_job.status);
 end
@@ -421,6 +556,13 @@ begin
 end
 $$;
 ALTER FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.digest(p_value jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select encode(sha256(convert_to(p_value::text, 'UTF8')), 'hex')
+$$;
+ALTER FUNCTION workflow_private.digest(p_value jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -447,9 +589,10 @@ begin
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
     observability = coalesce(p_observability, j.observability)
   where j.id = p_job.id;
-  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, detail)
-  values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, jsonb_strip_nulls(jsonb_build_object(
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at, detail)
+  values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, p_now, jsonb_strip_nulls(jsonb_build_object(
     'asked', p_outcome, 'phase', p_job.current_phase, 'retry_in', case when v_again then p_retry_in end,
+    'result_sha256', case when v_ending = 'completed' then workflow_private.digest(p_result) end,
     'code', case when v_ending <> 'released' then v_details -> 'code' end, 'cause', v_details -> 'cause')));
   return v_ending;
 end
@@ -540,15 +683,25 @@ CREATE FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) RET
     (select min(j.lease_expires_at) from public.workflow_generation_jobs j where j.status = 'processing')) as at) due
 $$;
 ALTER FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) OWNER TO postgres;
-CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) RETURNS void
+CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-  insert into public.workflow_job_events (job_id, attempt, worker_id, kind)
+  insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at)
   select p_job.id, case when p_job.status = 'processing' then p_job.attempt end,
-    case when p_job.status = 'processing' then p_job.worker_id end, p_kind
+    case when p_job.status = 'processing' then p_job.worker_id end, p_kind, p_now
 $$;
-ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) OWNER TO postgres;
+ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.poke(p_worker text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update public.workflow_workers w set poked_at = clock_timestamp() where w.worker_id = p_worker;
+  perform workflow_private.broadcast('worker_poke', jsonb_build_object('worker_id', p_worker));
+end
+$$;
+ALTER FUNCTION workflow_private.poke(p_worker text) OWNER TO postgres;
 CREATE FUNCTION workflow_private.readable(p_value jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -606,7 +759,7 @@ begin
     error_message = null, error_details = null, progress_percentage = 0, current_phase = null,
     cancel_requested_at = null, updated_at = v_now
   where j.id = p_job;
-  perform workflow_private.note(v_job, 'retried');
+  perform workflow_private.note(v_job, 'retried', v_now);
   perform workflow_private.ring('retried', null);
   return workflow_private.answer(true, 'pending');
 end
@@ -622,7 +775,7 @@ begin
     select l.worker_id from public.workflow_workers l
     where l.last_seen_at > clock_timestamp() - interval '2 minutes' and l.worker_id is distinct from p_not_worker
     for update skip locked);
-  perform workflow_private.broadcast(p_reason);
+  perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', p_reason));
 end
 $$;
 ALTER FUNCTION workflow_private.ring(p_reason text, p_not_worker text) OWNER TO postgres;
@@ -882,6 +1035,8 @@ GRANT USAGE ON SCHEMA public TO service_role;
 GRANT ALL ON SCHEMA public TO postgres;
 GRANT USAGE ON SCHEMA workflow_private TO authenticated;
 GRANT USAGE ON SCHEMA workflow_private TO service_role;
+REVOKE ALL ON FUNCTION public.audit_workflow_jobs(p_since timestamp with time zone, p_within interval, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.audit_workflow_jobs(p_since timestamp with time zone, p_within interval, p_limit integer) TO service_role;
 REVOKE ALL ON FUNCTION public.cancel_workflow_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO service_role;
@@ -910,7 +1065,7 @@ REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text
 REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.backlog(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.before_job_insert() FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.broadcast(p_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.broadcast(p_event text, p_payload jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.cancel_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION workflow_private.cancel_job(p_job text) TO service_role;
@@ -941,6 +1096,7 @@ GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO authen
 GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO service_role;
 GRANT INSERT(traceparent) ON TABLE public.workflow_generation_jobs TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.digest(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
@@ -950,7 +1106,8 @@ REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_now time
 REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.poke(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.retry_job(p_job text) FROM PUBLIC;

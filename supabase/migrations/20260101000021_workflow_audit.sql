@@ -1,0 +1,1 @@
+../../sql_migrations/21_workflow_audit.sql
