@@ -39,7 +39,7 @@ class Dispatcher:
         self._bell = bell
         self._slots = slots
         self._max_retries = max_retries
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._claim_key = secrets.token_hex(8)
         self._pauses = full_jitter(base=0.5, cap=15)
@@ -60,7 +60,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """A slot is free, and nothing is on the way to it: work that waits now has not been heard of."""
-        return self.free_slots > 0 and not self._claiming and not self._stopping
+        return self._slot_free.is_set() and not self._claiming and not self._stopping
 
     async def run(self) -> None:
         """Claim and start jobs until `stop`; running jobs go on after that."""
@@ -117,7 +117,9 @@ class Dispatcher:
     async def _claim_and_start(self) -> None:
         hints, asked_at = self._bell.clear(), time.monotonic()
         try:
-            claim = await self._store.claim(self.free_slots, self._claim_key, max_retries=self._max_retries)
+            claim = await self._store.claim(
+                self.free_slots, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries
+            )
         except StoreError as error:
             pause = next(self._pauses)
             if isinstance(error, StoreRefused):
@@ -133,7 +135,7 @@ class Dispatcher:
 
     def _next_look(self, claim: Claim) -> float | None:
         """Seconds to the next deadline; soon, when there is more that another claim has locked at this moment."""
-        if not claim.more or self.free_slots <= len(claim.jobs):
+        if not claim.more or claim.alone or self.free_slots <= len(claim.jobs):
             self._looks = full_jitter(base=0.2, cap=5)
             return claim.next_due_in
         soon = next(self._looks)
@@ -147,9 +149,9 @@ class Dispatcher:
         for row in claim.jobs:
             heard = _heard(hints.get(str(row.get("id"))) or first, asked_at)
             task = asyncio.create_task(self._start(row, heard), name=f"job {row.get('id')}")
-            self._tasks.add(task)
+            self._tasks[task] = str(row.get("id"))
             task.add_done_callback(self._finished)
-        if self.free_slots <= 0:
+        if self.free_slots <= 0 or (claim.alone and self._tasks):
             self._slot_free.clear()
 
     async def _start(self, row: JsonObject, heard: JsonObject) -> None:
@@ -175,7 +177,7 @@ class Dispatcher:
             logger.warning("the outcome could not be written, the lease will bring the job back: {}", refused)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         self._slot_free.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.opt(exception=error).error("a defect of the worker ended a job's task")

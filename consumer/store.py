@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -35,9 +35,13 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 class Claim(Reply):
-    """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once."""
+    """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
+
+    `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
+    """
 
     jobs: list[JsonObject]
+    alone: bool = False
     next_due_in: float | None = None
     more: bool = False
 
@@ -104,9 +108,10 @@ class Store:
         await self._http.aclose()
 
     async def claim(
-        self, how_many: int, claim_key: str, *, max_retries: int | None = None, job: str | None = None
-    ) -> Claim:
-        """Take the best claimable jobs. Repeating with the same `claim_key` returns the same jobs."""
+        self, how_many: int, claim_key: str, *, running: Sequence[str] = (), max_retries: int | None = None,
+        job: str | None = None,
+    ) -> Claim:  # fmt: skip
+        """Take the best claimable jobs, knowing which are `running` here. Repeating with `claim_key` gives the same."""
         arguments = {
             "p_worker": self.worker_id,
             "p_how_many": how_many,
@@ -114,6 +119,7 @@ class Store:
             "p_claim_key": claim_key,
             "p_max_retries": max_retries,
             "p_job": job,
+            "p_running": list(running),
         }
         return _parse(Claim, await self._rpc("claim_workflow_jobs", arguments))
 

@@ -3,15 +3,37 @@
 -- A queue's statistics are always out of date. So the planner settings of claim, reconcile and heartbeat (they hold in
 -- what these call, too) leave only the indexes that are in the wanted order; and a disabled plan must not wake the JIT.
 
--- The best claimable rows, locked.
-create function workflow_private.lock_best(p_how_many integer, p_now timestamptz) returns text[]
-language plpgsql set search_path = '' as $$
+-- Whether the last attempt was lost with its worker: the job may have been the end of it.
+create function workflow_private.is_suspect(p_details jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+  select coalesce(p_details #>> '{history,-1,code}' = 'LEASE_LOST', false)
+$$;
+
+-- The best claimable rows, locked. A suspect is taken alone and by a worker at no other work, so that if it is poison no
+-- other job loses an attempt with it again. It keeps its place: the worker takes nothing more until it is free for it.
+-- Who still runs the job itself has outlived it.
+create function workflow_private.lock_best(
+  p_how_many integer, p_running text[], p_now timestamptz, out ids text[], out alone boolean
+) language plpgsql set search_path = '' as $$
+declare
+  v_best record;
+  v_busy boolean := p_running <> '{}';
 begin
-  return array(
-    select j.id from public.workflow_generation_jobs j
+  ids := '{}';
+  alone := false;
+  for v_best in
+    select j.id, workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) as suspect
+    from public.workflow_generation_jobs j
     where j.status = 'pending' and j.run_at <= p_now
     order by j.priority desc, j.fair_rank, j.created_at, j.id
-    limit p_how_many for update skip locked);
+    limit p_how_many for update skip locked
+  loop
+    alone := v_best.suspect;
+    exit when alone and v_busy;
+    ids := ids || v_best.id;
+    exit when alone;
+    v_busy := true;
+  end loop;
 end
 $$;
 
@@ -59,22 +81,25 @@ $$;
 
 create function public.claim_workflow_jobs(
   p_worker text, p_how_many integer default 1, p_lease_seconds integer default 20, p_claim_key text default null,
-  p_max_retries integer default null, p_job text default null
+  p_max_retries integer default null, p_job text default null, p_running text[] default '{}'
 ) returns jsonb language plpgsql security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
   v_ids text[];
   v_jobs jsonb;
+  v_alone boolean := false;
   v_now timestamptz;
 begin
   if p_claim_key is not null and not workflow_private.use_claim_key(p_worker, p_claim_key) then
-    select coalesce(jsonb_agg(to_jsonb(j) order by j.priority desc, j.fair_rank, j.created_at, j.id), '[]') into v_jobs
+    select coalesce(jsonb_agg(to_jsonb(j) order by j.priority desc, j.fair_rank, j.created_at, j.id), '[]'),
+      coalesce(bool_or(workflow_private.is_suspect(j.error_details)), false) into v_jobs, v_alone
     from public.workflow_generation_jobs j
     where j.status = 'processing' and j.worker_id = p_worker and j.claim_key = p_claim_key;
   else
     perform workflow_private.rescue_expired(100, p_worker);
     if p_job is null then
-      v_ids := workflow_private.lock_best(least(greatest(coalesce(p_how_many, 1), 0), 100), clock_timestamp());
+      select best.ids, best.alone into v_ids, v_alone from workflow_private.lock_best(
+        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), clock_timestamp()) best;
     else
       v_ids := array(select j.id from public.workflow_generation_jobs j
                      where j.id = p_job and j.status = 'pending' for update skip locked);
@@ -82,12 +107,13 @@ begin
     v_jobs := workflow_private.take(v_ids, p_worker, p_lease_seconds, p_claim_key, p_max_retries);
   end if;
   v_now := clock_timestamp();
-  return jsonb_build_object('jobs', v_jobs, 'next_due_in', workflow_private.next_due_in(v_now),
+  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'next_due_in', workflow_private.next_due_in(v_now),
     'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
 end
 $$;
 comment on function public.claim_workflow_jobs is
-  'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new.';
+  'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. '
+  '"alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker.';
 
 create function public.renew_workflow_job(
   p_job text, p_attempt integer, p_write integer, p_lease_seconds integer default 20,
@@ -220,7 +246,8 @@ $$;
 comment on function public.heartbeat_workflow_worker is
   'Writes the worker''s own row and answers what is claimable, since when, and when the next thing is due.';
 
-revoke all on function workflow_private.lock_best, workflow_private.use_claim_key, workflow_private.take
+revoke all on function workflow_private.is_suspect, workflow_private.lock_best, workflow_private.use_claim_key,
+  workflow_private.take
   from public, anon, authenticated, service_role;
 revoke all on function public.claim_workflow_jobs, public.renew_workflow_job, public.settle_workflow_job,
   public.reconcile_workflow_jobs, public.heartbeat_workflow_worker from public, anon, authenticated, service_role;

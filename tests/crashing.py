@@ -132,14 +132,21 @@ class Worker:
 
 
 @contextmanager
-def working(env: Mapping[str, str], folder: Path, fault: Fault | None = None) -> Iterator[Worker]:
-    """A worker that has said that it is ready; killed at the end."""
+def started(env: Mapping[str, str], folder: Path, fault: Fault | None = None) -> Iterator[Worker]:
+    """A worker that has only just begun; killed at the end."""
     worker = Worker(env, folder, fault)
     try:
-        worker.wait_for("ready: waiting for jobs")
         yield worker
     finally:
         worker.close()
+
+
+@contextmanager
+def working(env: Mapping[str, str], folder: Path, fault: Fault | None = None) -> Iterator[Worker]:
+    """A worker that has said that it is ready."""
+    with started(env, folder, fault) as worker:
+        worker.wait_for("ready: waiting for jobs")
+        yield worker
 
 
 _CONTEXT = multiprocessing.get_context("forkserver")

@@ -96,6 +96,13 @@ class HeldStack:
         query = f"select coalesce(checkpoint ? 'analyze', false) from {JOBS} where id = '{job_id}'"
         eventually("the analysis is stored", lambda: self.sql(query) == "t")
 
+    def shorten_leases(self, seconds: float = 0.5) -> None:
+        """Let every lease end so many seconds from now."""
+        self.sql(
+            f"update {JOBS} set lease_expires_at = clock_timestamp() + interval '{seconds} s' "
+            "where status = 'processing'"
+        )
+
     def shorten_lease(self, job_id: str, seconds: float = 0.5) -> str:
         """Let the first attempt's lease end so many seconds from now; returns when, or "" when it is over already."""
         return self.sql(

@@ -176,6 +176,26 @@ async def test_a_hung_model_ends_in_retries_and_then_a_failure_that_names_the_cl
     assert row["error_message"] == "The model took too long to answer."
 
 
+async def test_retries_wait_doubled_delays_and_then_the_job_fails_with_code_message_and_history(
+    stack: ThreadedStack,
+) -> None:
+    model = ScriptedModel({ANALYZE: ["this is not JSON"] * 4})
+    async with engine(stack, model) as parts:
+        job_id = await parts.submit()
+        parts.ring()
+        row = await parts.ended(job_id, "failed")
+        assert await parts.events(job_id) == ["claimed", "retry"] * 3 + ["claimed", "failed"]
+        query = "select (detail ->> 'retry_in')::float from public.workflow_job_events where kind = 'retry' order by id"
+        waits = [wait / 0.01 for (wait,) in await parts.db.fetch(query)]
+    assert all(least <= wait <= least * 1.25 for least, wait in zip((1, 2, 4), waits, strict=True)), waits
+    details = row["error_details"]
+    assert (row["retry_count"], row["attempt"], row["error_message"]) == (3, 4, "The model's answer was not usable.")
+    assert (details["code"], details["phase"], details["retryable"]) == ("OUTPUT_NOT_JSON", "analyze", False)
+    assert [(tried["attempt"], tried["code"]) for tried in details["history"]] == [
+        (1, "OUTPUT_NOT_JSON"), (2, "OUTPUT_NOT_JSON"), (3, "OUTPUT_NOT_JSON"),
+    ]  # fmt: skip
+
+
 async def test_a_bound_on_the_whole_attempt_is_a_timeout_as_well(stack: ThreadedStack) -> None:
     async with engine(stack, max_retries=0, limits=Limits(attempt=0.3)) as parts:
         parts.model.hold = asyncio.Event()

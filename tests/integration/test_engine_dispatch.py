@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.runner import Limits
-from tests.engine import GENERATE, JOBS, Engine, ScriptedModel, engine, until
+from tests.engine import ANALYZE, GENERATE, JOBS, Engine, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack, threaded_stack
 
 CLAIM = "claim_workflow_jobs"
@@ -266,3 +266,30 @@ async def test_a_job_claimed_anew_by_the_same_worker_ends_the_older_attempt(stac
         parts.model.hold.set()  # type: ignore[union-attr]  # `held` has set it
         await parts.ended(job_id, "completed")
     assert not parts.lines("defect")
+
+
+async def test_a_job_that_its_worker_did_not_outlive_runs_alone_and_nobody_is_called_deaf_for_it(
+    stack: ThreadedStack,
+) -> None:
+    async with engine(stack, ScriptedModel(pieces=1), slots=3) as parts:
+        parts.model.holds = ANALYZE
+        in_work = await parts.submit()
+        await held(parts)
+        lost = await parts.submit(error_details={"history": [{"code": "LEASE_LOST"}]})
+        after = await parts.submit()
+        parts.ring()
+        await until("the claim was answered", lambda: parts.net.answered(CLAIM) == 2)
+        assert not parts.dispatcher.idle  # so the heartbeat does not take what waits for missed events
+        assert parts.runner.running == [in_work]
+        await runs_alone_next(parts, lost)
+        await runs_alone_next(parts, after)
+        parts.model.hold.set()  # type: ignore[union-attr]  # `held` has set it
+        await all_completed(parts, 3)
+
+
+async def runs_alone_next(parts: Engine, job_id: str) -> None:
+    """Let the held job go on to its end; the next one is held, and has the worker for itself."""
+    before, parts.model.hold = parts.model.hold, asyncio.Event()
+    assert before is not None
+    before.set()
+    await until(f"{job_id} runs alone", lambda: parts.runner.running == [job_id])

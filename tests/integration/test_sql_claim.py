@@ -20,7 +20,7 @@ async def db(cluster: Postgres) -> AsyncIterator[Database]:
 async def test_a_claim_returns_the_whole_row_and_takes_the_job(db: Database) -> None:
     await db.job(config={"webhook": "https://example.org"})
     answer = await db.service.rpc("claim_workflow_jobs", worker="w1", lease_seconds=20)
-    assert set(answer) == {"jobs", "next_due_in", "more"}
+    assert set(answer) == {"jobs", "alone", "next_due_in", "more"}
     assert answer["jobs"] == [await db.row()]
     job = answer["jobs"][0]
     assert (job["status"], job["attempt"], job["worker_id"], job["current_phase"]) == ("processing", 1, "w1", "analyze")
@@ -33,7 +33,7 @@ async def test_a_claim_returns_the_whole_row_and_takes_the_job(db: Database) -> 
 
 async def test_a_claim_with_nothing_to_claim_says_so(db: Database) -> None:
     answer = await db.service.rpc("claim_workflow_jobs", worker="w1")
-    assert answer == {"jobs": [], "next_due_in": None, "more": False}
+    assert answer == {"jobs": [], "alone": False, "next_due_in": None, "more": False}
 
 
 async def test_a_claim_takes_no_more_than_asked_and_says_that_there_is_more(db: Database) -> None:
@@ -129,3 +129,58 @@ async def test_the_workers_retry_limit_is_written_to_the_job(db: Database) -> No
     assert (await db.claim(max_retries=7))[0]["max_retries"] == 7
     await db.settle(1, "released")
     assert (await db.claim())[0]["max_retries"] == 7
+
+
+async def suspect(db: Database, job_id: str) -> None:
+    """A pending job whose worker did not outlive it."""
+    await db.job(job_id)
+    await db.claim("dead", job=job_id)
+    await db.expire_lease(job_id)
+    await db.service.rpc("reconcile_workflow_jobs")
+
+
+async def claimed(db: Database, **params: object) -> tuple[list[str], bool]:
+    """The ids that a claim for three takes, and whether the worker is to stay alone with what it has."""
+    answer = await db.service.rpc("claim_workflow_jobs", worker="w1", how_many=3, **params)
+    return [job["id"] for job in answer["jobs"]], answer["alone"]
+
+
+async def test_a_job_that_its_worker_did_not_outlive_is_taken_alone(db: Database) -> None:
+    await suspect(db, "job-1")
+    await db.job("job-2")
+    assert await claimed(db) == (["job-1"], True)
+    assert await claimed(db) == (["job-2"], False)
+
+
+async def test_what_comes_before_such_a_job_is_taken_without_it(db: Database) -> None:
+    await suspect(db, "job-2")
+    await db.job("job-1", priority=5)
+    await db.job("job-3")
+    assert await claimed(db) == (["job-1"], True)
+
+
+async def test_a_busy_worker_gets_nothing_until_it_is_free_for_such_a_job(db: Database) -> None:
+    await suspect(db, "job-1")
+    await db.job("job-2")
+    assert await claimed(db, running=["job-0"]) == ([], True)
+    assert await claimed(db, running=[]) == (["job-1"], True)
+
+
+async def test_a_worker_that_still_runs_such_a_job_has_outlived_it(db: Database) -> None:
+    await suspect(db, "job-1")
+    await db.job("job-2")
+    assert await claimed(db, running=["job-1"]) == (["job-1", "job-2"], False)
+
+
+async def test_a_repeated_claim_says_alone_again(db: Database) -> None:
+    await suspect(db, "job-1")
+    await db.job("job-2")
+    assert await claimed(db, claim_key="k1") == await claimed(db, claim_key="k1") == (["job-1"], True)
+
+
+async def test_a_job_that_failed_without_its_worker_is_under_no_suspicion_any_more(db: Database) -> None:
+    await suspect(db, "job-1")
+    await db.claim()
+    await db.settle(2, "retry", error_details={"code": "OUTPUT_NOT_JSON"})
+    await db.job("job-2")
+    assert await claimed(db) == (["job-1", "job-2"], False)

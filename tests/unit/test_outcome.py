@@ -20,6 +20,26 @@ SAMPLES: dict[type[JobError], JobError] = {
 }
 
 
+# What each class of error comes to: at the first try, and with all retries spent.
+DECISIONS: dict[type[JobError], tuple[type | None, type | None]] = {
+    errors.InputInvalid: (Failed, Failed),
+    errors.PromptTooLong: (Failed, Failed),
+    errors.ModelUnavailable: (Released, Released),
+    errors.ModelNotFound: (Released, Released),
+    errors.ModelOverloaded: (Released, Released),
+    errors.ModelOutOfMemory: (Retry, Failed),
+    errors.ModelTimeout: (Retry, Failed),
+    errors.ModelStalledLoop: (Retry, Failed),
+    errors.OutputTruncated: (Retry, Failed),
+    errors.OutputNotJson: (Retry, Failed),
+    errors.WorkflowInvalid: (Retry, Failed),
+    errors.JobCancelled: (Cancelled, Cancelled),
+    errors.LeaseLost: (None, None),
+    errors.AttemptsExhausted: (Retry, Failed),
+    errors.InternalError: (Retry, Failed),
+}
+
+
 def sample(kind: type[JobError]) -> JobError:
     return SAMPLES.get(kind) or kind("because")
 
@@ -34,9 +54,9 @@ def every_job_error() -> list[type[JobError]]:
 
 
 @pytest.mark.parametrize("kind", every_job_error())
-def test_every_error_class_has_a_decision_and_a_code_of_its_own(kind: type[JobError]) -> None:
-    outcome = decide(sample(kind), job(), "analyze", POLICY)
-    assert outcome is None or isinstance(outcome, Retry | Failed | Released | Cancelled)
+def test_each_class_of_error_comes_to_what_the_table_says(kind: type[JobError]) -> None:
+    outcomes = [decide(sample(kind), job(retry_count=count), "analyze", POLICY) for count in (0, 3)]
+    assert tuple(None if outcome is None else type(outcome) for outcome in outcomes) == DECISIONS[kind]
     assert kind.code in ErrorCode
 
 

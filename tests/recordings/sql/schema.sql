@@ -141,7 +141,7 @@ CREATE FUNCTION public.cancel_workflow_job(p_job text) RETURNS jsonb
     AS $$ select workflow_private.cancel_job(p_job) $$;
 ALTER FUNCTION public.cancel_workflow_job(p_job text) OWNER TO postgres;
 COMMENT ON FUNCTION public.cancel_workflow_job(p_job text) IS 'Cancels a pending job at once, and asks the worker of a running one to stop.';
-CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEFAULT 1, p_lease_seconds integer DEFAULT 20, p_claim_key text DEFAULT NULL::text, p_max_retries integer DEFAULT NULL::integer, p_job text DEFAULT NULL::text) RETURNS jsonb
+CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEFAULT 1, p_lease_seconds integer DEFAULT 20, p_claim_key text DEFAULT NULL::text, p_max_retries integer DEFAULT NULL::integer, p_job text DEFAULT NULL::text, p_running text[] DEFAULT '{}'::text[]) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -152,16 +152,19 @@ CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEF
 declare
   v_ids text[];
   v_jobs jsonb;
+  v_alone boolean := false;
   v_now timestamptz;
 begin
   if p_claim_key is not null and not workflow_private.use_claim_key(p_worker, p_claim_key) then
-    select coalesce(jsonb_agg(to_jsonb(j) order by j.priority desc, j.fair_rank, j.created_at, j.id), '[]') into v_jobs
+    select coalesce(jsonb_agg(to_jsonb(j) order by j.priority desc, j.fair_rank, j.created_at, j.id), '[]'),
+      coalesce(bool_or(workflow_private.is_suspect(j.error_details)), false) into v_jobs, v_alone
     from public.workflow_generation_jobs j
     where j.status = 'processing' and j.worker_id = p_worker and j.claim_key = p_claim_key;
   else
     perform workflow_private.rescue_expired(100, p_worker);
     if p_job is null then
-      v_ids := workflow_private.lock_best(least(greatest(coalesce(p_how_many, 1), 0), 100), clock_timestamp());
+      select best.ids, best.alone into v_ids, v_alone from workflow_private.lock_best(
+        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), clock_timestamp()) best;
     else
       v_ids := array(select j.id from public.workflow_generation_jobs j
                      where j.id = p_job and j.status = 'pending' for update skip locked);
@@ -169,12 +172,12 @@ begin
     v_jobs := workflow_private.take(v_ids, p_worker, p_lease_seconds, p_claim_key, p_max_retries);
   end if;
   v_now := clock_timestamp();
-  return jsonb_build_object('jobs', v_jobs, 'next_due_in', workflow_private.next_due_in(v_now),
+  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'next_due_in', workflow_private.next_due_in(v_now),
     'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
 end
 $$;
-ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) OWNER TO postgres;
-COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new.';
+ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) OWNER TO postgres;
+COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. "alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker.';
 CREATE FUNCTION public.cleanup_old_jobs() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -637,6 +640,13 @@ CREATE FUNCTION workflow_private.is_operator() RETURNS boolean
     in ('service_role', 'postgres', 'supabase_admin')
 $$;
 ALTER FUNCTION workflow_private.is_operator() OWNER TO postgres;
+CREATE FUNCTION workflow_private.is_suspect(p_details jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(p_details #>> '{history,-1,code}' = 'LEASE_LOST', false)
+$$;
+ALTER FUNCTION workflow_private.is_suspect(p_details jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.lease(p_seconds integer) RETURNS interval
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -644,19 +654,32 @@ CREATE FUNCTION workflow_private.lease(p_seconds integer) RETURNS interval
   select make_interval(secs => least(greatest(coalesce(p_seconds, 20), 1), 3600))
 $$;
 ALTER FUNCTION workflow_private.lease(p_seconds integer) OWNER TO postgres;
-CREATE FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) RETURNS text[]
+CREATE FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  v_best record;
+  v_busy boolean := p_running <> '{}';
 begin
-  return array(
-    select j.id from public.workflow_generation_jobs j
+  ids := '{}';
+  alone := false;
+  for v_best in
+    select j.id, workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) as suspect
+    from public.workflow_generation_jobs j
     where j.status = 'pending' and j.run_at <= p_now
     order by j.priority desc, j.fair_rank, j.created_at, j.id
-    limit p_how_many for update skip locked);
+    limit p_how_many for update skip locked
+  loop
+    alone := v_best.suspect;
+    exit when alone and v_busy;
+    ids := ids || v_best.id;
+    exit when alone;
+    v_busy := true;
+  end loop;
 end
 $$;
-ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) OWNER TO postgres;
 CREATE FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -1040,8 +1063,8 @@ GRANT ALL ON FUNCTION public.audit_workflow_jobs(p_since timestamp with time zon
 REVOKE ALL ON FUNCTION public.cancel_workflow_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO service_role;
-REVOKE ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) TO service_role;
 REVOKE ALL ON FUNCTION public.cleanup_old_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cleanup_old_jobs() TO service_role;
 REVOKE ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) FROM PUBLIC;
@@ -1101,8 +1124,9 @@ REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_genera
 REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.is_operator() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.is_suspect(p_details jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.lease(p_seconds integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
