@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.held import HeldStack, held_stack
 from tests.stacks import ThreadedStack, threaded_stack
 
 
@@ -25,6 +26,20 @@ def stack(instant_stack: ThreadedStack) -> Iterator[ThreadedStack]:
     instant_stack.instant.hold = None
     yield instant_stack
     instant_stack.call(release(instant_stack))
+
+
+@pytest.fixture(scope="module")
+def module_held() -> Iterator[HeldStack]:
+    """A stack whose model's loads and streams a test can hold."""
+    with held_stack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def held(module_held: HeldStack) -> HeldStack:
+    """The same without jobs, and with nothing held."""
+    module_held.reset()
+    return module_held
 
 
 async def release(stack: ThreadedStack) -> None:

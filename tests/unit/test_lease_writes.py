@@ -13,7 +13,9 @@ import httpx
 import pytest
 from loguru import logger
 
-from consumer.errors import JobCancelled, LeaseLost
+from consumer import faults
+from consumer.errors import InternalError, JobCancelled, LeaseLost
+from consumer.faults import FaultPoint
 from consumer.job import Checkpoint, Job, Phase, Released
 from consumer.lease import Lease
 from devstack.keys import Keys
@@ -231,6 +233,20 @@ async def test_only_the_newest_hundred_lines_wait() -> None:
         for number in range(150):
             lease.log(str(number))
         assert [line["message"] for line in lease.take_logs()] == [str(number) for number in range(50, 150)]
+
+
+async def test_an_attempt_whose_lease_has_lost_its_keeper_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(point: FaultPoint, _: Job | None) -> None:
+        raise RuntimeError(f"on purpose, at {point}")
+
+    monkeypatch.setattr(faults, "hook", defect)
+    async with leased() as (lease, _):
+        work = asyncio.ensure_future(asyncio.Event().wait())
+        lease.guard(work)
+        lease.checkpoint("analyze", DONE, 30, {})
+        await asyncio.wait({work})
+        assert work.cancelled()
+        assert isinstance(lease.verdict, InternalError)
 
 
 async def test_the_keeper_ends_with_the_lease() -> None:
