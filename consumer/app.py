@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 
@@ -111,7 +111,7 @@ class Worker:
             await self._drain()
             for service in services:
                 service.cancel()
-            await _farewell(self._store)
+            await _said_in_time(self.heartbeat.last())
         logger.info("stopped")
 
     async def _drain(self) -> None:
@@ -187,15 +187,15 @@ async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str,
         await check_database(store, settings.supabase_url, identity())
         return dict(await check_models(ollama, settings))
     except (SetupError, asyncio.CancelledError):
-        await _farewell(store)
+        await _said_in_time(store.heartbeat({}, stopping=True))
         raise
 
 
-async def _farewell(store: Store) -> None:
-    """Remove the worker's row; a database that does not answer is not waited for."""
+async def _said_in_time(last_words: Awaitable[object]) -> None:
+    """The worker's row is removed, or the database does not answer and is not waited for."""
     with suppress(StoreError, TimeoutError):
         async with asyncio.timeout(LAST_WORDS):
-            await store.heartbeat({}, stopping=True)
+            await last_words
 
 
 @asynccontextmanager

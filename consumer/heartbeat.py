@@ -49,6 +49,7 @@ class Heartbeat:
         self._canary = asyncio.Event()
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
+        self._asking: asyncio.Task[Pulse] | None = None
         self.healthy = False
 
     async def run(self) -> None:
@@ -75,11 +76,25 @@ class Heartbeat:
         """
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
-        pulse = await self._store.heartbeat(self._describe())
+        self._asking = asyncio.create_task(self._store.heartbeat(self._describe()), name="beat")
+        pulse = await asyncio.shield(self._asking)
         self.healthy = True
         self._look_at_queue(pulse, listening=listening)
         if listening and session == self._listener.sessions and pulse.beat is not None:
             await self._expect_canary(pulse.beat, session)
+
+    async def last(self) -> None:
+        """After `run` was cancelled: remove the row, once a beat that is under way can no longer put it back.
+
+        Raises:
+            StoreError: the database did not answer.
+        """
+        if self._asking is not None:
+            try:
+                await asyncio.wait({self._asking})
+            finally:
+                self._asking.cancel()
+        await self._store.heartbeat({}, stopping=True)
 
     def heard_canary(self, beat: int) -> None:
         """The feed brought our own row back."""
