@@ -60,7 +60,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """A slot is free, and nothing is on the way to it: work that waits now has not been heard of."""
-        return self._slot_free.is_set() and not self._claiming and not self._stopping
+        return self._slot_free.is_set() and not (self._claiming or self._stopping or self._bell.depth)
 
     async def run(self) -> None:
         """Claim and start jobs until `stop`; running jobs go on after that."""

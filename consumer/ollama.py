@@ -17,10 +17,10 @@ import httpx
 
 from consumer.clocks import Clocks, Stopwatch
 from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
-from consumer.hosts import is_local
 from consumer.job import JsonObject
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
 from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
+from consumer.one_call import OneCall
 from consumer.ports import ModelRequest
 
 __all__ = ["Answer", "Clocks", "Delta", "Figures", "ModelOptions", "Ollama", "canonical"]
@@ -51,12 +51,11 @@ class Ollama:
         *,
         clocks: Clocks | None = None,
         options: ModelOptions | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
         user_agent: str = "workflow-consumer",
     ) -> None:
         self._clocks = clocks or Clocks()
         self._options = options or ModelOptions()
-        self._client = _client(base_url, transport, user_agent)
+        self._client = _client(base_url, user_agent)
         url = self._client.base_url
         self._origin = f"{url.scheme}://{url.netloc.decode()}"
         self._preload_ms: dict[str, float] = {}
@@ -186,15 +185,13 @@ class Ollama:
         return bytes(body)
 
 
-def _client(base_url: str, transport: httpx.AsyncBaseTransport | None, user_agent: str) -> httpx.AsyncClient:
+def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
     url = _url(base_url)
     return httpx.AsyncClient(
         base_url=url,
-        transport=transport,
+        transport=OneCall(url),
         headers={"user-agent": user_agent, "content-type": "application/json", "accept-encoding": "identity"},
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_keepalive_connections=0),
-        trust_env=not is_local(url.host),
     )
 
 

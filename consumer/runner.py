@@ -25,8 +25,8 @@ from consumer.steps import Steps, Workbench
 from consumer.store import Store
 
 HandBack = Released(0, "the worker stops")
-# Seconds between two tries to write an outcome, at most, once the worker stops.
-LAST_PAUSE = 1.0
+# Seconds between two tries to write an outcome, at most: somebody waits for it. And once the worker stops.
+LONGEST_PAUSE, LAST_PAUSE = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Runner:
         logs = lease.take_logs()
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
         reached(FaultPoint.BEFORE_SETTLE, job)
-        for pause in full_jitter(base=0.5, cap=15):
+        for pause in full_jitter(base=0.5, cap=LONGEST_PAUSE):
             try:
                 applied = await self._store.settle(job, outcome, logs=logs, observability=steps.observability)
                 break

@@ -27,13 +27,17 @@ HASTE = {
 
 
 class Member:
-    """One place for a worker: its name, its proxy, and the process that is there now. `ends` counts exit codes."""
+    """One place for a worker: its name, its proxy, and the process that is there now.
+
+    `ends` counts exit codes; `tracebacks` are lines that no worker should ever write.
+    """
 
     def __init__(self, name: str, proxy: Proxy, env: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.proxy = proxy
         self.ends: Counter[int] = Counter()
         self.starts = 0
+        self.tracebacks: list[str] = []
         self._env = {**env, **HASTE, "SUPABASE_URL": proxy.url, "WORKER_ID": name}
         self._folder = folder
         self._process: Process | None = None
@@ -45,13 +49,17 @@ class Member:
                 self._process = Process("run", env=self._env, cwd=self._folder)
                 self.starts += 1
                 self.ends[await asyncio.to_thread(self._process.wait, None)] += 1
-                self._process.close()
+                self._close(self._process)
                 await asyncio.sleep(0.2)
         finally:
             if self._process is not None:
                 self._process.process.kill()
-                self._process.process.wait()
-                self._process.close()
+                self._process.wait()
+                self._close(self._process)
+
+    def _close(self, process: Process) -> None:
+        self.tracebacks += [line for line in process.lines if "Traceback" in line]
+        process.close()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the worker that is there now, if it still runs."""
@@ -62,8 +70,3 @@ class Member:
     def pid(self) -> int | None:
         """Process id of the worker that is there now."""
         return self._process.process.pid if self._process is not None else None
-
-    @property
-    def tracebacks(self) -> list[str]:
-        """Lines of the current worker that should never be there."""
-        return [line for line in (self._process.lines if self._process else []) if "Traceback" in line]

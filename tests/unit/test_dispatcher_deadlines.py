@@ -99,3 +99,12 @@ async def test_a_deadline_from_elsewhere_does_not_put_off_the_repeat_of_a_failed
     await until("and deadlines count again", lambda: away.asked == 3)
     dispatcher.stop()
     await asyncio.wait_for(running, 10)
+
+
+async def test_a_dispatcher_that_has_just_been_rung_for_is_not_idle(dispatcher: Dispatcher, bell: CountingBell) -> None:
+    """Or else a heartbeat that is answered just then takes the work that is about to be claimed for a missed event."""
+    idle = []
+    for act in (bell.clear, lambda: bell.ring("slot"), bell.clear):
+        act()
+        idle.append(dispatcher.idle)
+    assert idle == [True, False, True]
