@@ -110,11 +110,6 @@ class Store:
             call.cancel()
         await self._http.aclose()
 
-    async def quiet(self) -> None:
-        """Until no call is under way, also none that was left alone."""
-        while self._calls:
-            await asyncio.wait(self._calls)
-
     async def claim(
         self, how_many: int, claim_key: str, *, running: Sequence[str] = (), max_retries: int | None = None,
         job: str | None = None,
@@ -164,8 +159,17 @@ class Store:
             raise StoreUnavailable("settle_workflow_job gave no boolean: something other than PostgREST answered")
         return answer
 
-    async def heartbeat(self, info: JsonObject, *, stopping: bool = False) -> Pulse:
-        """Update this worker's row, or remove it when stopping."""
+    async def heartbeat(self, info: JsonObject) -> Pulse:
+        """Update this worker's row."""
+        return await self._beat(info, stopping=False)
+
+    async def farewell(self) -> None:
+        """Remove this worker's row, once no call that was left alone can put it back."""
+        while self._calls:
+            await asyncio.wait(self._calls)
+        await self._beat({}, stopping=True)
+
+    async def _beat(self, info: JsonObject, *, stopping: bool) -> Pulse:
         arguments = {"p_worker": self.worker_id, "p_info": info, "p_stopping": stopping}
         return _parse(Pulse, await self._rpc("heartbeat_workflow_worker", arguments))
 

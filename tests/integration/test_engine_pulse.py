@@ -186,7 +186,7 @@ async def test_the_canary_is_still_asked_for_after_the_workers_row_was_pruned(st
         await until("the deaf session was dropped", lambda: ears.listener.sessions == 2, timeout=2)
 
 
-async def test_the_last_beat_waits_for_one_that_is_under_way_which_would_put_the_row_back(
+async def test_the_farewell_waits_for_a_beat_that_is_under_way_which_would_put_the_row_back(
     stack: ThreadedStack,
 ) -> None:
     async with hearing(stack, Rhythm(canary=20)) as ears:
@@ -194,7 +194,7 @@ async def test_the_last_beat_waits_for_one_that_is_under_way_which_would_put_the
         beating = asyncio.create_task(ears.heartbeat.run())
         await gate.reached.wait()
         beating.cancel()
-        last = asyncio.create_task(ears.heartbeat.last())
+        last = asyncio.create_task(ears.parts.store.farewell())
         await until("it no longer beats", beating.done)
         gate.open.set()
         await last
