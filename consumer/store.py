@@ -23,7 +23,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.hosts import is_local
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.verdicts import Audit, Decision, Reconciliation, Reply
+from consumer.replies import Audit, Claim, Decision, Pulse, Reconciliation, Renewal
 
 JOBS = "workflow_generation_jobs"
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
@@ -32,34 +32,6 @@ UNREADABLE = "UNREADABLE"
 # bodies that are no error object (facts/realtime.md §3).
 _TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|408")
 _Answer = TypeVar("_Answer", bound=BaseModel)
-
-
-class Claim(Reply):
-    """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
-
-    `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
-    """
-
-    jobs: list[JsonObject]
-    alone: bool = False
-    next_due_in: float | None = None
-    more: bool = False
-
-
-class Renewal(Reply):
-    """Whether the attempt still holds the job, and whether its user asked to cancel."""
-
-    held: bool
-    cancel_requested: bool = False
-
-
-class Pulse(Reply):
-    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
-
-    beat: int | None
-    claimable: int
-    oldest_claimable_seconds: float | None = None
-    next_due_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
