@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from consumer.errors import StoreUnavailable
 from tests.engine import engine, until
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 CLAIM, RENEW, SETTLE = "claim_workflow_jobs", "renew_workflow_job", "settle_workflow_job"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 async def test_a_lost_claim_reply_is_repeated_under_the_same_key(stack: ThreadedStack) -> None:

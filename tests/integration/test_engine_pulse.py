@@ -11,15 +11,9 @@ from consumer.heartbeat import Rhythm
 from consumer.reconciler import Reconciler
 from tests.engine import JOBS, engine, until
 from tests.hearing import hearing
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 HEARTBEAT, RECONCILE = "heartbeat_workflow_worker", "reconcile_workflow_jobs"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
 
 
 @pytest.fixture
