@@ -1,7 +1,7 @@
-"""The queue as it should behave, in plain Python and without clocks. PostgreSQL is held to it.
+"""The queue as it should behave, in plain Python. `integration/test_queue_state_machine.py` holds PostgreSQL to it.
 
-Each method is one call of the API and returns what the call answers, times left out. Time stands
-still until `pass_time`, which ends one job's lease or delay.
+Each method is one call of the API and returns what the call answers, times left out. Time stands still until
+`pass_time`, which ends one job's lease or delay.
 """
 
 from __future__ import annotations
@@ -111,19 +111,19 @@ class Queue:
         return [job.id for job in self._claimable()[:how_many]]
 
     def claim(
-        self, worker: str, key: str, how_many: int = 1, max_retries: int | None = None, job_id: str | None = None,
+        self, worker: str, key: str, how_many: int = 1, max_retries: int | None = None, job: str | None = None,
         locked: Collection[str] = (),
     ) -> dict[str, Any]:  # fmt: skip
         """A claim by an unused key takes the best jobs or the named one; by a used key it takes nothing new."""
         if key not in self._used_keys:
             self._used_keys.add(key)
             self._rescue()
-            free = [job for job in self._claimable() if job.id not in locked]
-            named = [job for job in self._with_status("pending") if job.id == job_id]
-            for job in _alone_if_suspect(free[:how_many]) if job_id is None else named:
-                job.take(worker, key, max_retries)
-        held = [job for job in self._with_status("processing") if job.claim_key == key]
-        return {"jobs": [job.row() for job in held], "more": self._claimable() != []}
+            free = [found for found in self._claimable() if found.id not in locked]
+            named = [found for found in self._with_status("pending") if found.id == job]
+            for best in _alone_if_suspect(free[:how_many]) if job is None else named:
+                best.take(worker, key, max_retries)
+        held = [found for found in self._with_status("processing") if found.claim_key == key]
+        return {"jobs": [found.row() for found in held], "more": self._claimable() != []}
 
     def renew(self, job_id: str, attempt: int, write: int, progress: int) -> dict[str, bool]:
         job = self._holder(job_id, attempt)
