@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from consumer.cli.common import command, print_json
@@ -24,6 +26,8 @@ async def run() -> None:
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     await run_worker(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it has stopped: one signal more must not change the exit code
 
 
 @click.command()
