@@ -160,15 +160,16 @@ async def run_worker(settings: Settings) -> None:
     """
     if settings.redis_url is not None:
         logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
+    loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
+        for number in STOPS:
+            stack.callback(loop.remove_signal_handler, number)
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
-        loop = asyncio.get_running_loop()
         checks = asyncio.create_task(_checks(settings, store, ollama), name="checks")
         for number in STOPS:
             loop.add_signal_handler(number, checks.cancel)
-            stack.callback(loop.remove_signal_handler, number)
         await asyncio.wait({checks})
         if checks.cancelled():
             logger.info("stopped before it had begun")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import datetime, timedelta
 
 import click
@@ -30,6 +31,8 @@ async def run() -> None:
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     await run_worker(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it has stopped: one signal more must not change the exit code
 
 
 @click.command()
