@@ -10,6 +10,7 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import click
@@ -74,15 +75,20 @@ async def _sample(place: Scene) -> Sample:
 
 
 def growth(samples: list[Sample]) -> Sample:
-    """The end less the beginning after the warm-up: the median memory of a window, and the floor of each count.
+    """The end less the beginning after the warm-up: the median memory of a window, and the resting level of each count.
 
-    Counts swing with the session and the connections that are open just then; a leak raises their floor.
+    Counts swing with the session and the connections that are open just then; what a leak raises is the level of the
+    quietest fifth.
     """
     warm = samples[int(len(samples) * WARM_UP) :]
-    window = max(1, len(warm) // 4)
+    window = max(2, len(warm) // 4)
     first, last = (list(zip(*map(astuple, part), strict=True)) for part in (warm[:window], warm[-window:]))
-    floors = [min(end) - min(begin) for begin, end in zip(first[1:], last[1:], strict=True)]
-    return Sample(statistics.median(last[0]) - statistics.median(first[0]), *floors)
+    levels = [int(_resting(end) - _resting(begin)) for begin, end in zip(first[1:], last[1:], strict=True)]
+    return Sample(statistics.median(last[0]) - statistics.median(first[0]), *levels)
+
+
+def _resting(counts: Sequence[int]) -> float:
+    return statistics.quantiles(counts, n=5)[0]
 
 
 @click.command()

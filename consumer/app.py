@@ -193,8 +193,7 @@ async def _farewell(store: Store) -> None:
     """Remove the worker's row; a database that does not answer is not waited for."""
     with suppress(StoreError, TimeoutError):
         async with asyncio.timeout(LAST_WORDS):
-            await store.quiet()  # a beat under way would bring the row back
-            await store.heartbeat({}, stopping=True)
+            await store.farewell()
 
 
 @asynccontextmanager

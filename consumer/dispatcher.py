@@ -18,9 +18,10 @@ from consumer.doorbell import Doorbell, Ring
 from consumer.errors import ErrorCode, InputInvalid, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Failed, Job, JsonObject
+from consumer.replies import Claim
 from consumer.retry import full_jitter
 from consumer.runner import Runner
-from consumer.store import Claim, Store
+from consumer.store import Store
 
 # A deadline is met a moment late, so that the database's clock has surely passed it.
 DEADLINE_SLACK = 0.05

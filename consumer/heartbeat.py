@@ -18,7 +18,8 @@ from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
 from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
-from consumer.store import Pulse, Store
+from consumer.replies import Pulse
+from consumer.store import Store
 
 # The canary's event comes within the server's idle poll interval (0.5 s) plus decoding; this allows for a busy one.
 CANARY_GRACE = 10.0

@@ -19,7 +19,8 @@ from loguru import logger
 from consumer.errors import InternalError, JobCancelled, JobError, LeaseLost, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject, Phase, Released
-from consumer.store import Renewal, Store, Write
+from consumer.replies import Renewal
+from consumer.store import Store, Write
 
 # Progress is written at most once per second: a browser sees it move, and the row is not rewritten per token.
 WRITE_INTERVAL = 1.0

@@ -17,8 +17,9 @@ from consumer.errors import (
 )
 from consumer.job import JsonObject
 from consumer.ollama import Ollama, canonical
+from consumer.replies import Pulse
 from consumer.settings import Settings
-from consumer.store import Pulse, Store
+from consumer.store import Store
 
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
 _WRONG_KEY = frozenset({None, "PGRST301", "PGRST302", "PGRST303", "401"})

@@ -13,9 +13,9 @@ from loguru import logger
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
+from consumer.replies import Reconciliation
 from consumer.retry import full_jitter
 from consumer.store import Store
-from consumer.verdicts import Reconciliation
 
 
 class Reconciler:

@@ -23,7 +23,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.hosts import is_local
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.verdicts import Audit, Decision, Reconciliation, Reply
+from consumer.replies import Audit, Claim, Decision, Pulse, Reconciliation, Renewal
 
 JOBS = "workflow_generation_jobs"
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
@@ -32,34 +32,6 @@ UNREADABLE = "UNREADABLE"
 # bodies that are no error object (facts/realtime.md §3).
 _TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|408")
 _Answer = TypeVar("_Answer", bound=BaseModel)
-
-
-class Claim(Reply):
-    """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
-
-    `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
-    """
-
-    jobs: list[JsonObject]
-    alone: bool = False
-    next_due_in: float | None = None
-    more: bool = False
-
-
-class Renewal(Reply):
-    """Whether the attempt still holds the job, and whether its user asked to cancel."""
-
-    held: bool
-    cancel_requested: bool = False
-
-
-class Pulse(Reply):
-    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
-
-    beat: int | None
-    claimable: int
-    oldest_claimable_seconds: float | None = None
-    next_due_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +82,6 @@ class Store:
             call.cancel()
         await self._http.aclose()
 
-    async def quiet(self) -> None:
-        """Until no call is under way, also none that was left alone."""
-        while self._calls:
-            await asyncio.wait(self._calls)
-
     async def claim(
         self, how_many: int, claim_key: str, *, running: Sequence[str] = (), max_retries: int | None = None,
         job: str | None = None,
@@ -164,8 +131,17 @@ class Store:
             raise StoreUnavailable("settle_workflow_job gave no boolean: something other than PostgREST answered")
         return answer
 
-    async def heartbeat(self, info: JsonObject, *, stopping: bool = False) -> Pulse:
-        """Update this worker's row, or remove it when stopping."""
+    async def heartbeat(self, info: JsonObject) -> Pulse:
+        """Update this worker's row."""
+        return await self._beat(info, stopping=False)
+
+    async def farewell(self) -> None:
+        """Remove this worker's row, once no call that was left alone can put it back."""
+        while self._calls:
+            await asyncio.wait(self._calls)
+        await self._beat({}, stopping=True)
+
+    async def _beat(self, info: JsonObject, *, stopping: bool) -> Pulse:
         arguments = {"p_worker": self.worker_id, "p_info": info, "p_stopping": stopping}
         return _parse(Pulse, await self._rpc("heartbeat_workflow_worker", arguments))
 

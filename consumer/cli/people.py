@@ -11,7 +11,7 @@ import click
 from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
 from consumer.errors import StoreError
 from consumer.job import JOB_ID_PATTERN, JsonObject
-from consumer.verdicts import Decision
+from consumer.replies import Decision
 
 EX_NOINPUT = 66
 # By the names that sql_migrations/13_workflow_generation_jobs.sql gives its rules, and two SQLSTATEs.

@@ -7,30 +7,17 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.processes import run_consumer, running_worker
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 from tests.waiting import eventually
 
 EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE = 65, 66, 69
 JOBS = "public.workflow_generation_jobs"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 class Consumer:

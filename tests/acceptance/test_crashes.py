@@ -88,6 +88,7 @@ class Crash:
         assert self.stack.asked(ANALYZE, PROMPT) == (2 if self.point is FaultPoint.STREAMING else 1)
         if attempts == 2:
             self.late_writes_are_refused(job_id)
+        assert self.stack.as_worker("public.audit_workflow_jobs()->'violation_count'") == "0"
         if "rescued" in self.history:
             self.waited_for_the_lease(job_id, lease_end)
 

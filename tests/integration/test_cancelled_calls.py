@@ -48,7 +48,7 @@ async def test_the_database_can_still_be_called_after_many_calls_were_cancelled(
         store = await Store.connect(stack.stack.url, stack.stack.keys.secret, worker_id="fickle")
         try:
             await cancelled_at_any_moment(lambda: store.heartbeat({}))
-            await asyncio.wait_for(store.quiet(), 30)
+            await asyncio.wait_for(store.farewell(), 30)
             beats = await asyncio.wait_for(asyncio.gather(*[store.heartbeat({}) for _ in range(40)]), 60)
             assert len({beat.beat for beat in beats}) == 40
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from consumer.ollama import Clocks
 from consumer.runner import Limits
 from tests.engine import ANALYZE, GENERATE, JOBS, ScriptedModel, engine, until
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 NO_NODES = json.dumps({"name": "x"})
 UNKNOWN_TYPE = json.dumps(
@@ -24,18 +23,6 @@ UNKNOWN_TYPE = json.dumps(
     }
 )
 NO_CODE = UNKNOWN_TYPE.replace("nonsense", "function")
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 async def test_a_second_attempt_resumes_after_the_finished_phase(stack: ThreadedStack) -> None:

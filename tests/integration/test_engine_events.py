@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-
-import pytest
 
 from consumer.heartbeat import Rhythm
 from tests.engine import until
 from tests.hearing import Hearing, hearing
 from tests.scripted_phoenix import Peer, Phoenix
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 RECONCILE = "reconcile_workflow_jobs"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 async def announce(peer: Peer, jobs: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -16,7 +16,7 @@ from consumer.listener import Listener
 from consumer.reconciler import Reconciler
 from tests.engine import ANALYZE, GENERATE, Engine, engine, until
 from tests.faulty import Fault, instead, never_sent, refused, reply_lost
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 FUNCTIONS = (
     "reconcile_workflow_jobs", "heartbeat_workflow_worker", "claim_workflow_jobs", "renew_workflow_job",
@@ -31,18 +31,6 @@ FAULTS: dict[str, Fault] = {
     "html with 200": instead(httpx.Response(200, html="<html><body>Under maintenance</body></html>")),
     "redirect": instead(httpx.Response(302, headers={"location": "https://login.example.com/"})),
 }
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 @asynccontextmanager

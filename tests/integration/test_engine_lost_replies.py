@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from consumer.errors import StoreUnavailable
 from tests.engine import engine, until
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 CLAIM, RENEW, SETTLE = "claim_workflow_jobs", "renew_workflow_job", "settle_workflow_job"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(module_stack: ThreadedStack) -> ThreadedStack:
-    module_stack.clear()
-    return module_stack
 
 
 async def test_a_lost_claim_reply_is_repeated_under_the_same_key(stack: ThreadedStack) -> None:
@@ -135,3 +122,40 @@ async def test_a_request_that_never_arrives_is_an_outage(stack: ThreadedStack) -
         parts.net.refuse("heartbeat_workflow_worker")
         with pytest.raises(StoreUnavailable, match="heartbeat_workflow_worker: ConnectError"):
             await parts.store.heartbeat({})
+
+
+async def test_a_renewal_that_gets_no_answer_leaves_time_for_another_within_the_lease(stack: ThreadedStack) -> None:
+    async with engine(stack, lease_seconds=3) as parts:
+        parts.net.hold_request(RENEW)
+        parts.model.hold = asyncio.Event()
+        job_id = await parts.submit()
+        parts.ring()
+        await until("a second one is answered", lambda: parts.net.answered(RENEW) > 0)
+        assert [call["p_write"] for call in parts.net.of(RENEW)[:2]] == [1, 1]
+        parts.model.hold.set()
+        assert (await parts.ended(job_id))["attempt"] == 1
+
+
+async def test_a_finished_job_keeps_its_lease_while_it_cannot_be_written(stack: ThreadedStack) -> None:
+    async with engine(stack, lease_seconds=1) as parts:
+        gate = parts.net.hold_request(SETTLE)
+        job_id = await parts.submit()
+        parts.ring()
+        await gate.reached.wait()
+        renewed = len(parts.net.of(RENEW))
+        await until("renewed well beyond one lease", lambda: len(parts.net.of(RENEW)) > renewed + 5)
+        gate.open.set()
+        assert (await parts.ended(job_id))["attempt"] == 1
+
+
+async def test_an_outcome_that_a_stop_cannot_wait_for_is_left_to_the_lease_and_said_to_be(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        parts.net.refuse(SETTLE, times=1000)
+        job_id = await parts.submit()
+        parts.ring()
+        await until("it is kept", lambda: parts.lines("the outcome could not be written"))
+        parts.dispatcher.stop()
+        await parts.dispatcher.abandon()
+        assert parts.runner.running == []
+        assert [line["job"] for line in parts.lines("its lease will bring the job back")] == [job_id]
+        assert (await parts.row(job_id))["status"] == "processing"

@@ -11,15 +11,9 @@ from consumer.heartbeat import Rhythm
 from consumer.reconciler import Reconciler
 from tests.engine import JOBS, engine, until
 from tests.hearing import hearing
-from tests.stacks import ThreadedStack, threaded_stack
+from tests.stacks import ThreadedStack
 
 HEARTBEAT, RECONCILE = "heartbeat_workflow_worker", "reconcile_workflow_jobs"
-
-
-@pytest.fixture(scope="module")
-def module_stack() -> Iterator[ThreadedStack]:
-    with threaded_stack(instant=True) as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -184,3 +178,20 @@ async def test_the_canary_is_still_asked_for_after_the_workers_row_was_pruned(st
         await ears.heartbeat.beat()
         stack.stack.realtime.deaf = False
         await until("the deaf session was dropped", lambda: ears.listener.sessions == 2, timeout=2)
+
+
+async def test_the_farewell_waits_for_a_beat_that_is_under_way_which_would_put_the_row_back(
+    stack: ThreadedStack,
+) -> None:
+    async with hearing(stack, Rhythm(canary=20)) as ears:
+        gate = ears.parts.net.hold_request(HEARTBEAT)
+        beating = asyncio.create_task(ears.heartbeat.run())
+        await gate.reached.wait()
+        beating.cancel()
+        last = asyncio.create_task(ears.parts.store.farewell())
+        await until("it no longer beats", beating.done)
+        gate.open.set()
+        await last
+        assert [call["p_stopping"] for call in ears.parts.net.of(HEARTBEAT)] == [False, True]
+        assert ears.parts.net.answered(HEARTBEAT) == 2
+        assert await ears.parts.db.fetchval("select count(*) from public.workflow_workers") == 0

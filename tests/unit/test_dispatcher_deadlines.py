@@ -10,7 +10,7 @@ import pytest
 from consumer.dispatcher import DEADLINE_SLACK, LONGEST_TIMER, Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreUnavailable
-from consumer.store import Claim
+from consumer.replies import Claim
 from tests.engine import until
 
 

@@ -1,17 +1,44 @@
-"""What the database answers to people and operators: decisions on a job, a reconcile, an audit. Plain values.
-
-Made by the store; used by the reconciler and shown by the CLI.
-"""
+"""What the database answers: to workers, people and operators. Plain values, made by the store."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
+
+from consumer.job import JsonObject
 
 
 class Reply(BaseModel):
     """An answer of one of our database functions; what a newer function adds is ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Claim(Reply):
+    """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
+
+    `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
+    """
+
+    jobs: list[JsonObject]
+    alone: bool = False
+    next_due_in: float | None = None
+    more: bool = False
+
+
+class Renewal(Reply):
+    """Whether the attempt still holds the job, and whether its user asked to cancel."""
+
+    held: bool
+    cancel_requested: bool = False
+
+
+class Pulse(Reply):
+    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
+
+    beat: int | None
+    claimable: int
+    oldest_claimable_seconds: float | None = None
+    next_due_in: float | None = None
 
 
 class Decision(Reply):
