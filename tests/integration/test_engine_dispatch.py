@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from consumer.runner import Limits
-from tests.engine import ANALYZE, GENERATE, JOBS, Engine, ScriptedModel, engine, until
+from tests.engine import GENERATE, JOBS, Engine, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 
 CLAIM = "claim_workflow_jobs"
@@ -258,25 +258,23 @@ async def test_a_job_claimed_anew_by_the_same_worker_ends_the_older_attempt(stac
 async def test_a_job_that_its_worker_did_not_outlive_runs_alone_and_nobody_is_called_deaf_for_it(
     stack: ThreadedStack,
 ) -> None:
-    async with engine(stack, ScriptedModel(pieces=1), slots=3) as parts:
-        parts.model.holds = ANALYZE
+    async with engine(stack, slots=3) as parts:
+        gates = [parts.net.hold_request("settle_workflow_job") for _ in range(3)]
         in_work = await parts.submit()
-        await held(parts)
+        parts.ring()
+        await gates[0].reached.wait()
         lost = await parts.submit(error_details={"history": [{"code": "LEASE_LOST"}]})
         after = await parts.submit()
         parts.ring()
-        await until("the claim was answered", lambda: parts.net.answered(CLAIM) == 2)
+        await until("it was told to wait", lambda: parts.net.answered(CLAIM) == 2)
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            parts.ring()
+        assert len(parts.net.of(CLAIM)) == 2
+        parts.bell.clear()
         assert not parts.dispatcher.idle  # so the heartbeat does not take what waits for missed events
-        assert parts.runner.running == [in_work]
-        await runs_alone_next(parts, lost)
-        await runs_alone_next(parts, after)
-        parts.model.hold.set()  # type: ignore[union-attr]  # `held` has set it
+        for job_id, gate in zip((in_work, lost, after), gates, strict=True):
+            await gate.reached.wait()
+            assert parts.runner.running == [job_id]
+            gate.open.set()
         await all_completed(parts, 3)
-
-
-async def runs_alone_next(parts: Engine, job_id: str) -> None:
-    """Let the held job go on to its end; the next one is held, and has the worker for itself."""
-    before, parts.model.hold = parts.model.hold, asyncio.Event()
-    assert before is not None
-    before.set()
-    await until(f"{job_id} runs alone", lambda: parts.runner.running == [job_id])
