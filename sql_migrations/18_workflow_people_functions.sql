@@ -72,7 +72,9 @@ begin
   v_now := clock_timestamp();
   if v_job.status = 'pending' then
     update public.workflow_generation_jobs j set status = 'cancelled', cancel_requested_at = v_now, finished_at = v_now,
-      duration_ms = least(extract(epoch from v_now - j.started_at) * 1000, 2147483647)::integer,
+      -- least() passes over a null
+      duration_ms = case when j.started_at is not null
+        then least(extract(epoch from v_now - j.started_at) * 1000, 2147483647)::integer end,
       error_message = 'The job was cancelled.', updated_at = v_now,
       error_details = coalesce(j.error_details, '{}') || '{"code": "CANCELLED"}'
     where j.id = p_job;

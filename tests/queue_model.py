@@ -39,6 +39,7 @@ class Job:
     due: bool = True
     expired: bool = False
     cancel_wanted: bool = False
+    started: bool = False
     # its last attempt was lost with its worker, which it may have been the end of
     suspect: bool = False
     asked: dict[int, str] = field(default_factory=dict)
@@ -48,7 +49,8 @@ class Job:
         """What a look at the row shows."""
         finished = {"finished": self.status in TERMINAL, "leased": self.status == "processing"}
         return {name: getattr(self, name) for name in VISIBLE} | finished | {
-            "code": self.code, "cancel_wanted": self.cancel_wanted,
+            "code": self.code, "cancel_wanted": self.cancel_wanted, "started": self.started,
+            "timed": self.started and self.status in TERMINAL,
         }  # fmt: skip
 
     def ending_of(self, outcome: str) -> str:
@@ -61,6 +63,7 @@ class Job:
     def take(self, worker: str, key: str, max_retries: int | None) -> None:
         self.status, self.worker_id, self.claim_key, self.last_event = "processing", worker, key, "claimed"
         self.attempt += 1
+        self.started = True
         self.progress_percentage, self.write_seq, self.code, self.expired = 0, 0, None, False
         self.max_retries = self.max_retries if max_retries is None else max_retries
 
@@ -172,7 +175,7 @@ class Queue:
             return _answer(job.status, accepted=job.status == "pending" and job.last_event == "retried")
         job.fair_rank = self._fair_rank(job.user_id)
         job.status, job.last_event, job.due, job.cancel_wanted = "pending", "retried", True, False
-        job.retry_count, job.progress_percentage, job.code, job.suspect = 0, 0, None, False
+        job.retry_count, job.progress_percentage, job.code, job.suspect, job.started = 0, 0, None, False, False
         return _answer(job.status, accepted=True)
 
     def _holder(self, job_id: str, attempt: int) -> Job | None:

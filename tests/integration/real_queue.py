@@ -30,6 +30,8 @@ def seen(row: Row) -> Row:
         "leased": row["lease_expires_at"] is not None,
         "code": (row["error_details"] or {}).get("code"),
         "cancel_wanted": row["cancel_requested_at"] is not None,
+        "started": row["started_at"] is not None,
+        "timed": row["duration_ms"] is not None,
     }
 
 

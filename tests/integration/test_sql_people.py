@@ -90,6 +90,7 @@ async def test_a_pending_job_is_cancelled_at_once(db: Database) -> None:
     assert await user.rpc("cancel_workflow_job", job=job) == answer(True, "cancelled")
     row = await db.row(job)
     assert (row["status"], row["error_details"]["code"]) == ("cancelled", "CANCELLED")
+    assert (row["started_at"], row["duration_ms"]) == (None, None)
     assert await db.claim() == []
     assert await user.rpc("cancel_workflow_job", job=job) == answer(True, "cancelled")
     assert await db.events(job) == [("cancelled", None)]
