@@ -21,7 +21,8 @@ class OneCall(httpx.AsyncBaseTransport):
     """A transport for `url` that uses the proxy of the environment, if there is one and the host is not local."""
 
     def __init__(self, url: httpx.URL) -> None:
-        self._tls: ssl.SSLContext | bool = httpx.create_ssl_context() if url.scheme == "https" else False
+        # One for all calls: making it costs more than a whole call, also where it is not used.
+        self._tls = httpx.create_ssl_context() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._proxy = None if is_local(url.host) or proxy_bypass(url.host) else _proxy_for(url)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
