@@ -48,12 +48,12 @@ async def soak(minutes: float, seed: int) -> list[Sample]:
     options = Options(workers=1, seed=seed, model_faults=0.01)
     async with scene(options, rng) as place, working(place.members), asyncio.TaskGroup() as tasks:
         trouble = Trouble(rng, place.stack, place.members, pause=(2.0, 8.0), severity=0.5, only=KINDS)
-        over = asyncio.Event()
+        over, people = asyncio.Event(), users(place.stack)
         tasks.create_task(trouble.run(over))
         samples = []
         deadline = time.monotonic() + minutes * 60
         while time.monotonic() < deadline:
-            await place.database.value(INSERT, rng.choice(users(place.stack)), rng.randint(1, 20))
+            await place.database.value(INSERT, rng.choice(people), rng.randint(1, 20))
             await asyncio.sleep(EVERY)
             samples.append(await _sample(place))
             print(f"{len(samples) * EVERY / 60:6.1f} min {samples[-1]} {dict(trouble.done)}", flush=True)

@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 import asyncpg
 
 from devstack.postgres import Postgres
+from devstack.realtime.database import FAILED
 
 JOBS = "public.workflow_generation_jobs"
 INSERT = f"insert into {JOBS} (id, prompt, user_id) select 'chaos-' || n, 'Log request ' || n, $3 "
@@ -18,7 +19,6 @@ INSERT += "from generate_series($1::int, $2::int) n on conflict (id) do nothing"
 # So many may wait before the crowd pauses: bursts and idle times take turns.
 FULL, EMPTY = 200, 20
 CANCELLED, AGAIN = 0.3, 0.5
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -37,7 +37,7 @@ class Database:
                 if self._connection is None:
                     self._connection = await asyncpg.connect(self._postgres.url("supabase_admin"), timeout=5)
                 return await work(self._connection)
-            except AWAY:
+            except FAILED:
                 self.close()
                 await asyncio.sleep(0.2)
 
