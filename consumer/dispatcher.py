@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from loguru import logger
 from pydantic import ValidationError
@@ -32,14 +32,21 @@ LONGEST_TIMER = 3600.0
 
 
 class Dispatcher:
-    """Owns the slots. `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs."""
+    """Owns the slots. `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs.
 
-    def __init__(self, store: Store, runner: Runner, bell: Doorbell, *, slots: int, max_retries: int | None) -> None:
+    `prefer` is asked before every claim: the step whose model is loaded, "analyze" or "generate", or None.
+    """
+
+    def __init__(
+        self, store: Store, runner: Runner, bell: Doorbell, *, slots: int, max_retries: int | None,
+        prefer: Callable[[], str | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._runner = runner
         self._bell = bell
         self._slots = slots
         self._max_retries = max_retries
+        self._prefer = prefer
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._claim_key = secrets.token_hex(8)
@@ -119,8 +126,9 @@ class Dispatcher:
         hints, asked_at = self._bell.clear(), time.monotonic()
         try:
             claim = await self._store.claim(
-                self.free_slots, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries
-            )
+                self.free_slots, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries,
+                prefer=self._prefer(),
+            )  # fmt: skip
         except StoreError as error:
             pause = next(self._pauses)
             if isinstance(error, StoreRefused):
