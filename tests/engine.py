@@ -155,6 +155,7 @@ async def engine(
     stack: ThreadedStack, model: ScriptedModel | None = None, *, slots: int = 1, lease_seconds: int = 20,
     clocks: Clocks | None = None, digest: str = "0", max_retries: int | None = None, worker_id: str = "engine-1",
     limits: Limits | None = None, handlers: Callable[[str], Handler] = handler_for, ollama_url: str | None = None,
+    prefer: Callable[[], str | None] = lambda: None,
 ) -> AsyncIterator[Engine]:  # fmt: skip
     """An engine whose dispatcher runs; at the end its jobs are handed back. Retries wait next to nothing."""
     model = model or ScriptedModel()
@@ -174,7 +175,7 @@ async def engine(
         policy = RetryPolicy(base=0.01, model_wait=0.01)
         runner = Runner(store, bench, handlers, policy, limits or Limits())
         bell = Doorbell()
-        dispatcher = Dispatcher(store, runner, bell, slots=slots, max_retries=max_retries)
+        dispatcher = Dispatcher(store, runner, bell, slots=slots, max_retries=max_retries, prefer=prefer)
         parts = Engine(store, net, model, bell, lane, runner, dispatcher, db)
         sink = logger.add(lambda line: parts.said.append(_said(line)), level="DEBUG", format="{message}")
         claiming = asyncio.create_task(dispatcher.run())

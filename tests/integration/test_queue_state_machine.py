@@ -111,24 +111,35 @@ class QueueMachine(RuleBasedStateMachine):
         )
         assert answer is self.model.settle(job, attempt, outcome, code, result, due=due)
 
+    def write(self, job: str, attempt: int, write: int, progress: int, checkpoint: Row | None) -> None:
+        written: Row = {"write": write, "progress": progress, "checkpoint": checkpoint}
+        params: Row = {"job": job, "attempt": attempt, "lease_seconds": LONG, "logs": [{"message": "On it."}]}
+        answer = self.twice(lambda: self.real.call("renew_workflow_job", **params, **written), extends_lease=True)
+        assert answer == self.model.renew(job, attempt, **written)
+
     def pass_time(self, job: str) -> None:
         in_work = self.model.jobs[job].status == "processing"
         self.real.run(self.real.db.expire_lease(job) if in_work else self.real.db.make_due(job))
         self.model.pass_time(job)
 
-    @initialize(losses=st.tuples(losses, losses), max_retries=retries, unwanted=named)
+    @initialize(
+        losses=st.tuples(losses, losses), max_retries=retries, unwanted=named,
+        done=st.tuples(checkpoints, checkpoints), waiting=st.sampled_from((False, False, True)),
+    )  # fmt: skip
     def two_attempts(
-        self, losses: tuple[str | None, str | None], max_retries: int | None, unwanted: str | None
-    ) -> None:
-        """Something to work with in every run: two jobs that are held, by a first or a second attempt."""
-        for job, loss in zip(("job-0", "job-2"), losses, strict=True):
+        self, losses: tuple[str | None, str | None], max_retries: int | None, unwanted: str | None,
+        done: tuple[Row | None, Row | None], waiting: bool,
+    ) -> None:  # fmt: skip
+        """Something to work with in every run: two jobs that are held or, when lost, `waiting` for a second attempt."""
+        for job, loss, checkpoint in zip(("job-0", "job-2"), losses, done, strict=True):
             self.submit(job, 0)
-            self.claim("w1", None, 1, max_retries, 0)
+            self.claim("w1", job, 1, max_retries, 0)
+            self.write(job, 1, 1, 0, checkpoint)
             if loss == "rescued":
                 self.pass_time(job)
             elif loss:
                 self.end(job, 1, loss, due=True)
-            if loss:
+            if loss and not waiting:
                 self.claim("w2", None, 1, None, 0)
         if unwanted:
             self.somebody_asks(unwanted, "cancel")
@@ -169,11 +180,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @step(3, place=places, write=st.integers(1, 3), progress=st.integers(0, 99), checkpoint=checkpoints)
     def renew(self, place: int, write: int, progress: int, checkpoint: Row | None) -> None:
-        job, attempt = self.attempt(place)
-        written: Row = {"write": write, "progress": progress, "checkpoint": checkpoint}
-        params: Row = {"job": job, "attempt": attempt, "lease_seconds": LONG, "logs": [{"message": "On it."}]}
-        answer = self.twice(lambda: self.real.call("renew_workflow_job", **params, **written), extends_lease=True)
-        assert answer == self.model.renew(job, attempt, **written)
+        self.write(*self.attempt(place), write, progress, checkpoint)
 
     @step(5, place=places, outcome=outcomes, due=st.sampled_from((True, False, False)))
     def settle(self, place: int, outcome: str, due: bool) -> None:
@@ -244,9 +251,6 @@ MUTANTS = [
     ("preferring_claim_without_skip_locked", NEXT, PREFERRING, "for update;\n    if found"),
     ("preferring_claim_without_a_lock", NEXT, PREFERRING, ";\n    if found"),
     ("preference_ignored", IN_TURN, "b.first desc, ", ""),
-    ("preference_over_priority", IN_TURN, "b.priority desc, b.first desc", "b.first desc, b.priority desc"),
-    ("a_suspect_is_overtaken", IN_TURN, "when h.suspect then 0", "when h.suspect then 8"),
-    ("a_suspect_overtakes", IN_TURN, "when h.suspect then 0", ""),
     ("claim_by_name_without_status_check", CLAIM, "j.id = p_job and j.status = 'pending'", "j.id = p_job"),
     ("claim_before_it_is_due", NEXT, "'pending' and j.run_at <= p_now", "'pending'"),
     ("a_repeated_claim_takes_more", CLAIM, "not workflow_private.use_claim_key(p_worker, p_claim_key)", "false"),
