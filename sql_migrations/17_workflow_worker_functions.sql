@@ -21,8 +21,8 @@ $$;
 -- A suspect keeps its place: it overtakes nobody, and nobody overtakes it.
 create function workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamptz)
 returns text[] language plpgsql stable set search_path = ''
--- joins by look-ups only, whatever the statistics say; and planned once, which costs more than the rest of it
-set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+-- look-ups, no hash join, also when planned for few jobs; and planned once, which costs more than all the rest
+set enable_hashjoin = off set plan_cache_mode = force_generic_plan as $$
 begin
   return array(
     with claims as materialized (
@@ -39,7 +39,7 @@ begin
       order by j.priority desc, j.fair_rank, j.created_at, j.id
       limit 4 * p_how_many + 16
     ), counted as (
-      select h.*, count(*) filter (where h.fits and not h.suspect) over fair as nth,
+      select h.*, count(*) filter (where h.fits) over fair as nth,
         -- how many may still overtake it; null: it is one of those that overtake
         case when h.suspect then 0 when not h.fits then 8 - (
           select count(*) from claims c where c.at >= h.run_at and c.priority = h.priority

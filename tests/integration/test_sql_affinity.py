@@ -13,6 +13,7 @@ import pytest
 from devstack.postgres import Postgres
 from tests.integration.sql_db import Database
 from tests.integration.test_sql_claim import claimed, suspect
+from tests.integration.test_sql_queue import INSERT_MANY, reads
 from tests.queue_model import OVERTAKING, RECENT
 
 ANALYSED = {"analyze": {"input_hash": "h", "value": {}}}
@@ -98,6 +99,15 @@ async def test_one_claim_for_many_overtakes_no_more_than_claims_for_one(db: Data
     assert taken == {"waiting", *(f"supply-{number:02}" for number in range(OVERTAKING))}
 
 
+async def test_a_job_that_has_been_overtaken_enough_holds_up_no_other_priority(db: Database) -> None:
+    await db.job("waiting", priority=1)
+    for number in range(OVERTAKING):
+        await db.job(f"supply-{number}", priority=1, checkpoint=ANALYSED)
+    await queue(db, a="analyze", b="generate")
+    assert "waiting" not in {job["id"] for job in await db.claim(how_many=OVERTAKING, prefer="generate")}
+    assert {job["id"] for job in await db.claim(how_many=2, prefer="generate")} == {"waiting", "b"}
+
+
 async def test_what_was_claimed_before_a_job_came_has_not_overtaken_it(db: Database) -> None:
     await queue(db, **{f"early-{number:02}": "generate" for number in range(RECENT)})
     await db.claim(how_many=RECENT)
@@ -140,10 +150,34 @@ async def overtook(db: Database, job_id: str, waiting: str) -> bool:
     return taken[0] == other[0] and tuple(taken)[1:] > tuple(other)[1:]
 
 
+async def test_a_plan_made_for_a_handful_of_jobs_reads_few_rows_of_many(db: Database) -> None:
+    async with db.second_service() as session:
+        for number in range(40):
+            await db.job(f"job-{number}")
+            await db.claim()
+            await db.settle(1, "completed", f"job-{number}")
+        await db.owner.execute("analyze public.workflow_generation_jobs, public.workflow_job_events")
+        for _ in range(10):  # by then a session keeps its plan
+            await session.rpc("claim_workflow_jobs", worker="w1", prefer="generate")
+        await db.owner.execute(INSERT_MANY, 3000)
+        await db.owner.execute("""
+            insert into public.workflow_job_events (job_id, attempt, worker_id, kind)
+            select id, 1, 'w', 'claimed' from public.workflow_generation_jobs""")
+        sequential, by_index = await reads(session, "select public.claim_workflow_jobs('w1', p_prefer => 'generate')")
+    assert sequential == 0
+    assert by_index <= 150
+
+
 async def test_nobody_overtakes_a_suspect(db: Database) -> None:
     await suspect(db, "job-1")
     await queue(db, b="generate")
     assert await claimed(db, prefer="generate") == (["job-1"], True)
+
+
+async def test_a_job_is_no_suspect_to_the_worker_that_still_runs_it(db: Database) -> None:
+    await suspect(db, "job-1")
+    await queue(db, b="generate")
+    assert [job["id"] for job in await db.claim(prefer="generate", running=["job-1"])] == ["b"]
 
 
 async def test_a_suspect_overtakes_nobody(db: Database) -> None:

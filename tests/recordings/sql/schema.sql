@@ -637,7 +637,6 @@ CREATE FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
@@ -656,7 +655,7 @@ begin
       order by j.priority desc, j.fair_rank, j.created_at, j.id
       limit 4 * p_how_many + 16
     ), counted as (
-      select h.*, count(*) filter (where h.fits and not h.suspect) over fair as nth,
+      select h.*, count(*) filter (where h.fits) over fair as nth,
         -- how many may still overtake it; null: it is one of those that overtake
         case when h.suspect then 0 when not h.fits then 8 - (
           select count(*) from claims c where c.at >= h.run_at and c.priority = h.priority
