@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 import click
 import psutil
 
-from benchmarks.bars import Bars
+from benchmarks.lines import Bars
 from benchmarks.chaos.crowd import JOBS
 from benchmarks.chaos.run import Options, Scene, scene, users, working
 from benchmarks.chaos.trouble import Trouble
