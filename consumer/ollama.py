@@ -11,10 +11,13 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import httpx
+from loguru import logger
 
+from consumer.budget import Budget, PromptSize
 from consumer.clocks import Clocks, Stopwatch
 from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
 from consumer.job import JsonObject
@@ -59,6 +62,7 @@ class Ollama:
         url = self._client.base_url
         self._origin = f"{url.scheme}://{url.netloc.decode()}"
         self._preload_ms: dict[str, float] = {}
+        self._budget = Budget(self._options.num_ctx)
 
     async def version(self) -> str:
         """The server's version. Green even when generation hangs (facts/ollama.md §1.1)."""
@@ -91,11 +95,15 @@ class Ollama:
 
         Raises:
             ModelTimeout: the first-token, between-tokens or total clock ran out.
+            PromptTooLong: before anything is sent, when the answer cannot fit behind the prompt.
             JobError: any other failure; `OutputTruncated` when the answer met its token limit.
         """
         body = self._chat_body(model, request)
+        size = self._budget.admit(model, request)
         watch = Stopwatch("first_token", self._clocks.first_token, self._clocks.total)
-        reply = Reply(model, preload_ms=self._preload_ms.pop(canonical(model), 0.0))
+        preload_ms = self._preload_ms.pop(canonical(model), 0.0)
+        was_cut = partial(self._was_cut, model, size)
+        reply = Reply(model, max_chars=request.max_chars, preload_ms=preload_ms, was_cut=was_cut)
         async with self._exchange("/api/chat", body, watch) as response:
             chunks = response.aiter_raw()
             while not reply.complete:
@@ -103,6 +111,16 @@ class Ollama:
                 for item in reply.feed(data):
                     yield item
                 watch.arm("between_tokens", self._clocks.between_tokens)
+
+    def _was_cut(self, model: str, size: PromptSize, counted: int) -> bool:
+        """Whether the server seems to have cut the prompt, which is said in the log."""
+        cut = self._budget.cut(model, size, counted)
+        if cut:
+            logger.warning(
+                "{} may have seen a part of its prompt only: the server counted {} tokens of about {}, num_ctx is {}",
+                model, counted, self._budget.estimate(model, size), self._options.num_ctx,
+            )  # fmt: skip
+        return cut
 
     async def unload(self, model: str) -> None:
         """Ask the server to drop `model`; it goes when it is idle, at once when it hangs (facts 4, 6)."""

@@ -42,14 +42,15 @@ class LineSplitter:
         Raises:
             ModelUnavailable: a line passed the limit; this is not Ollama.
         """
-        first, *others = data.split(b"\n")
-        self._rest += first
-        if len(self._rest) > self._limit:
+        longest = len(self._rest) + len(data)
+        *lines, rest = data.split(b"\n")
+        if self._rest and lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest = bytearray()
+        self._rest += rest
+        # Each line is looked at only where one can be too long, which is next to never.
+        if longest > self._limit and max(map(len, (*lines, self._rest))) > self._limit:
             raise ModelUnavailable(f"the model server is no Ollama: it sent a line of more than {self._limit} bytes")
-        if not others:
-            return []
-        lines = [bytes(self._rest), *others[:-1]]
-        self._rest = bytearray(others[-1])
         return lines
 
     def end(self) -> list[bytes]:
