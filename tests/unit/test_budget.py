@@ -93,6 +93,7 @@ def test_the_ratio_is_learnt_per_model_and_not_from_a_suspected_count() -> None:
         ("a" + " " * 3000 + "b", 50),
         ("=" * 3000, 49),
         ("7" * 3000, 3000),
+        ("internationalization responsibilities communication characteristics understanding " * 60, 360),
     ],
 )  # fmt: skip
 def test_no_measured_text_is_refused_where_it_fits(text: str, tokens: int) -> None:
