@@ -1,6 +1,6 @@
 """The driver of the model server: speaks Ollama's native API, keeps the clocks, names every failure.
 
-Called by the steps (preload, chat) and by the app (version, models, loaded, unload). Nothing of httpx leaves it. A
+Called by the steps (preload, chat, ps), by the recovery, and before the start (models). Nothing of httpx leaves it. A
 connection serves one call: leaving a call closes it, which is what stops generation on the server (traces/ollama.md
 fact 7), and no call can meet a connection that has gone stale.
 """
@@ -11,23 +11,24 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import httpx
+from loguru import logger
 
+from consumer.budget import Budget, PromptSize
 from consumer.clocks import Clocks, Stopwatch
-from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
+from consumer.errors import InternalError, ModelTimeout, ModelUnavailable
 from consumer.job import JsonObject
 from consumer.loaded import LoadedModel, loaded_models
+from consumer.ollama_http import client, why
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
-from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
-from consumer.one_call import OneCall
+from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, entries, error_text, keep_alive, parse
 from consumer.ports import ModelRequest
 
 __all__ = ["Answer", "Clocks", "Delta", "Figures", "ModelOptions", "Ollama", "canonical"]
 
-CONNECT_SECONDS = 5.0
-MAX_PORT = 65_535
 # Lists and versions never touch the scheduler (facts/ollama.md §1.1): milliseconds, or the server is not there.
 ASK_SECONDS = 10.0
 # Unloading a hung runner takes the server 5 s (traces/ollama.md fact 4).
@@ -63,10 +64,11 @@ class Ollama:
         self._on_gpu: set[str] = set()
         self._doubted: set[str] = set()
         self._options = options or ModelOptions()
-        self._client = _client(base_url, user_agent)
+        self._client = client(base_url, user_agent)
         url = self._client.base_url
         self._origin = f"{url.scheme}://{url.netloc.decode()}"
         self._preload_ms: dict[str, float] = {}
+        self._budget = Budget(self._options.num_ctx)
 
     async def version(self) -> str:
         """The server's version. Green even when generation hangs (facts/ollama.md §1.1)."""
@@ -105,12 +107,15 @@ class Ollama:
 
         Raises:
             ModelTimeout: the first-token, between-tokens or total clock ran out.
+            PromptTooLong: before anything is sent, when the answer cannot fit behind the prompt.
             JobError: any other failure; `OutputTruncated` when the answer met its token limit.
         """
         body = self._chat_body(model, request)
-        clocks = self._clocks_of(model)
+        size, clocks = self._budget.admit(model, request), self._clocks_of(model)
         watch = Stopwatch("first_token", clocks.first_token, clocks.total)
-        reply = Reply(model, preload_ms=self._preload_ms.pop(canonical(model), 0.0))
+        preload_ms = self._preload_ms.pop(canonical(model), 0.0)
+        was_cut = partial(self._was_cut, model, size)
+        reply = Reply(model, max_chars=request.max_chars, preload_ms=preload_ms, was_cut=was_cut)
         async with self._exchange("/api/chat", body, watch) as response:
             chunks = response.aiter_raw()
             while not reply.complete:
@@ -118,6 +123,16 @@ class Ollama:
                 for item in reply.feed(data):
                     yield item
                 watch.arm("between_tokens", clocks.between_tokens)
+
+    def _was_cut(self, model: str, size: PromptSize, counted: int) -> bool:
+        """Whether the server seems to have cut the prompt, which is said in the log."""
+        cut = self._budget.cut(model, size, counted)
+        if cut:
+            logger.warning(
+                "{} may have seen a part of its prompt only: the server counted {} tokens of about {}, num_ctx is {}",
+                model, counted, self._budget.estimate(model, size), self._options.num_ctx,
+            )  # fmt: skip
+        return cut
 
     async def unload(self, model: str) -> None:
         """Ask the server to drop `model`; it goes when it is idle, at once when it hangs (facts 4, 6)."""
@@ -204,7 +219,7 @@ class Ollama:
             return await self._client.send(request, stream=True)
         except httpx.TransportError as error:
             raise ModelUnavailable(
-                f"the model server at {self._origin} does not answer ({_why(error)}): start it or set OLLAMA_LOCAL_URL"
+                f"the model server at {self._origin} does not answer ({why(error)}): start it or set OLLAMA_LOCAL_URL"
             ) from error
 
     async def _read(self, chunks: AsyncIterator[bytes]) -> bytes:
@@ -212,37 +227,10 @@ class Ollama:
         try:
             return await anext(chunks, b"")
         except httpx.TransportError as error:
-            raise ModelUnavailable(f"the model server at {self._origin} broke off ({_why(error)})") from error
+            raise ModelUnavailable(f"the model server at {self._origin} broke off ({why(error)})") from error
 
     async def _drain(self, response: httpx.Response) -> bytes:
         body, chunks = bytearray(), response.aiter_raw()
         while (data := await self._read(chunks)) and len(body) <= MAX_LINE_BYTES:
             body += data
         return bytes(body)
-
-
-def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
-    url = _url(base_url)
-    return httpx.AsyncClient(
-        base_url=url,
-        transport=OneCall(url),
-        headers={"user-agent": user_agent, "content-type": "application/json", "accept-encoding": "identity"},
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-    )
-
-
-def _url(base_url: str) -> httpx.URL:
-    """The URL, checked here because httpx would fail later and in other people's words."""
-    try:
-        url = httpx.URL(base_url)
-        wrong = "" if url.scheme in ("http", "https") and url.host else "it does not begin with http:// and a host"
-        wrong = wrong or ("its port is over 65535" if (url.port or 0) > MAX_PORT else "")
-    except httpx.InvalidURL as error:
-        wrong = clip(str(error))
-    if wrong:
-        raise ConfigurationError(f"OLLAMA_LOCAL_URL: {wrong}. Set it to e.g. http://127.0.0.1:11434.")
-    return url
-
-
-def _why(error: httpx.TransportError) -> str:
-    return clip(str(error)) or type(error).__name__
