@@ -8,7 +8,7 @@ fact 7), and no call can meet a connection that has gone stale.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,8 +81,12 @@ class Ollama:
     async def ps(self) -> list[LoadedModel]:
         """The models in memory; one that is loading is not there yet (fact 6)."""
         listed = loaded_models(await self._ask("/api/ps"))
-        self._on_gpu = {entry.name for entry in listed if entry.on_gpu}
+        self.learn(listed)
         return listed
+
+    def learn(self, loaded: Iterable[LoadedModel]) -> None:
+        """Which models are on a GPU: their clocks are shorter."""
+        self._on_gpu = {entry.name for entry in loaded if entry.on_gpu}
 
     def doubt_gpu(self, model: str, doubt: bool) -> None:
         """Whether the speed of `model` speaks against what `ps` says of its GPU."""
@@ -96,7 +100,7 @@ class Ollama:
         """
         body = {**self._frozen(model), "messages": [], "stream": False, "options": self._runner_options()}
         started = perf_counter()
-        reply = await self._whole("/api/chat", body, Stopwatch("load", self._clocks_of(model).load))
+        reply = await self._whole("/api/chat", body, Stopwatch("load", self.clocks_of(model).load))
         if reply.get("done") is not True:
             raise ModelUnavailable(f"the model server did not finish loading {model!r}")
         self._preload_ms[canonical(model)] = spent = (perf_counter() - started) * 1000
@@ -111,7 +115,7 @@ class Ollama:
             JobError: any other failure; `OutputTruncated` when the answer met its token limit.
         """
         body = self._chat_body(model, request)
-        size, clocks = self._budget.admit(model, request), self._clocks_of(model)
+        size, clocks = self._budget.admit(model, request), self.clocks_of(model)
         watch = Stopwatch("first_token", clocks.first_token, clocks.total)
         preload_ms = self._preload_ms.pop(canonical(model), 0.0)
         was_cut = partial(self._was_cut, model, size)
@@ -161,7 +165,8 @@ class Ollama:
         """Close all connections."""
         await self._client.aclose()
 
-    def _clocks_of(self, model: str) -> Clocks:
+    def clocks_of(self, model: str) -> Clocks:
+        """The clocks of a call of `model`."""
         return self._gpu_clocks if canonical(model) in self._on_gpu - self._doubted else self._clocks
 
     def _frozen(self, model: str) -> JsonObject:

@@ -158,7 +158,7 @@ async def until(what: str, condition: Callable[[], object], timeout: float = 30)
 async def engine(
     stack: ThreadedStack, model: ScriptedModel | None = None, *, slots: int = 1, batch: int = 1,
     ladder: Ladder | None = None, lease_seconds: int = 20,
-    clocks: Clocks | None = None, digest: str = "0", max_retries: int | None = None, worker_id: str = "engine-1",
+    clocks: Clocks | None = None, digest: str = "0" * 64, max_retries: int | None = None, worker_id: str = "engine-1",
     limits: Limits | None = None, handlers: Callable[[str], Handler] = handler_for, ollama_url: str | None = None,
 ) -> AsyncIterator[Engine]:  # fmt: skip
     """An engine whose dispatcher runs; at the end its jobs are handed back. Retries wait next to nothing."""
