@@ -240,7 +240,8 @@ async def test_a_killed_runner_ends_its_stream_with_the_recorded_line_and_its_wa
     async with serving() as url:
         async with streaming(url) as long:
             waiter = asyncio.create_task(post(url, chat(MISTRAL)))
-            await received(url)
+            for _ in range(20):  # meanwhile the runner has said that it lives, and the waiter waits for its slot
+                await long.next_chunk()
             runners()[0].kill()
             ended = await long.rest()
             refused = await waiter
