@@ -27,6 +27,7 @@ class InstantModel:
 
     def __init__(self, names: tuple[str, ...] = ("mistral:7b", "qwen2.5:7b")) -> None:
         self.names = names
+        self.loaded: set[str] = set()
         self.hold: asyncio.Event | None = None
         self.pause = 0.0
         self._port = 0
@@ -68,16 +69,22 @@ class InstantModel:
 
     async def _route(self, path: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         match path:
-            case "/api/chat" if body.get("messages"):
+            case "/api/chat" if body.get("messages") and body.get("stream"):
                 writer.write(STREAM)
                 async for line in self._stream(body):
                     writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                     await writer.drain()
                 writer.write(b"0\r\n\r\n")
+            case "/api/chat" if body.get("keep_alive") == 0:
+                self.loaded.discard(body["model"])
+                _plain(writer, {"model": body["model"], "created_at": CREATED, "done": True, "done_reason": "unload"})
             case "/api/chat":
-                _plain(writer, {"model": body["model"], "created_at": CREATED, "done": True, "done_reason": "load"})
+                self.loaded.add(body["model"])
+                reason = "length" if body.get("messages") else "load"
+                _plain(writer, {"model": body["model"], "created_at": CREATED, "done": True, "done_reason": reason})
             case "/api/tags" | "/api/ps":
-                models = [{"name": name, "model": name, "digest": "0" * 64} for name in self.names]
+                names = self.names if path == "/api/tags" else sorted(self.loaded)
+                models = [{"name": name, "model": name, "digest": "0" * 64} for name in names]
                 _plain(writer, {"models": models})
             case "/api/version":
                 _plain(writer, {"version": "0.33.0-instant"})

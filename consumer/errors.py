@@ -178,7 +178,7 @@ class ModelTimeout(JobError):
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         super().__init__(f"the model call passed its {clock.replace('_', '-')} clock of {seconds:g} s")
-        self.clock = clock
+        self.clock, self.seconds = clock, seconds
 
     @property
     def details(self) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ import httpx
 from consumer.clocks import Clocks, Stopwatch
 from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
 from consumer.job import JsonObject
+from consumer.loaded import LoadedModel, loaded_models
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
 from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
 from consumer.one_call import OneCall
@@ -43,17 +44,24 @@ class ModelOptions:
 
 
 class Ollama:
-    """One model server; `ConfigurationError` for a bad URL. Its methods raise `JobError`s and nothing else."""
+    """One model server; `ConfigurationError` for a bad URL. Its methods raise `JobError`s and nothing else.
+
+    `gpu_clocks` replace `clocks` for a model that `ps` has found wholly on a GPU.
+    """
 
     def __init__(
         self,
         base_url: str,
         *,
         clocks: Clocks | None = None,
+        gpu_clocks: Clocks | None = None,
         options: ModelOptions | None = None,
         user_agent: str = "workflow-consumer",
     ) -> None:
         self._clocks = clocks or Clocks()
+        self._gpu_clocks = gpu_clocks or self._clocks
+        self._on_gpu: set[str] = set()
+        self._doubted: set[str] = set()
         self._options = options or ModelOptions()
         self._client = _client(base_url, user_agent)
         url = self._client.base_url
@@ -68,9 +76,15 @@ class Ollama:
         """Canonical name → digest of every model on the server."""
         return {name: str(entry.get("digest", "")) for name, entry in entries(await self._ask("/api/tags"))}
 
-    async def loaded(self) -> list[str]:
-        """Canonical names of the models in memory; one that is loading is not there yet (fact 6)."""
-        return [name for name, _ in entries(await self._ask("/api/ps"))]
+    async def ps(self) -> list[LoadedModel]:
+        """The models in memory; one that is loading is not there yet (fact 6)."""
+        listed = loaded_models(await self._ask("/api/ps"))
+        self._on_gpu = {entry.name for entry in listed if entry.on_gpu}
+        return listed
+
+    def doubt_gpu(self, model: str, doubt: bool) -> None:
+        """Whether the speed of `model` speaks against what `ps` says of its GPU."""
+        (self._doubted.add if doubt else self._doubted.discard)(canonical(model))
 
     async def preload(self, model: str) -> float:
         """Load `model` as `chat` will use it, under the load clock; returns the milliseconds it took, ~1 if loaded.
@@ -80,7 +94,7 @@ class Ollama:
         """
         body = {**self._frozen(model), "messages": [], "stream": False, "options": self._runner_options()}
         started = perf_counter()
-        reply = await self._whole("/api/chat", body, Stopwatch("load", self._clocks.load))
+        reply = await self._whole("/api/chat", body, Stopwatch("load", self._clocks_of(model).load))
         if reply.get("done") is not True:
             raise ModelUnavailable(f"the model server did not finish loading {model!r}")
         self._preload_ms[canonical(model)] = spent = (perf_counter() - started) * 1000
@@ -94,7 +108,8 @@ class Ollama:
             JobError: any other failure; `OutputTruncated` when the answer met its token limit.
         """
         body = self._chat_body(model, request)
-        watch = Stopwatch("first_token", self._clocks.first_token, self._clocks.total)
+        clocks = self._clocks_of(model)
+        watch = Stopwatch("first_token", clocks.first_token, clocks.total)
         reply = Reply(model, preload_ms=self._preload_ms.pop(canonical(model), 0.0))
         async with self._exchange("/api/chat", body, watch) as response:
             chunks = response.aiter_raw()
@@ -102,16 +117,37 @@ class Ollama:
                 data = await watch.wait(self._read(chunks))
                 for item in reply.feed(data):
                     yield item
-                watch.arm("between_tokens", self._clocks.between_tokens)
+                watch.arm("between_tokens", clocks.between_tokens)
 
     async def unload(self, model: str) -> None:
         """Ask the server to drop `model`; it goes when it is idle, at once when it hangs (facts 4, 6)."""
         body = {"model": model, "messages": [], "keep_alive": 0, "stream": False}
         await self._ask("/api/chat", body, UNLOAD_SECONDS)
 
+    async def canary(self, model: str, seconds: float) -> None:
+        """One token of a loaded model: proof that it generates.
+
+        Raises:
+            ModelTimeout: not within `seconds`.
+        """
+        body = {
+            **self._frozen(model),
+            "messages": [{"role": "user", "content": "Say yes."}],
+            "stream": False,
+            "think": False,
+            "options": {**self._runner_options(), "num_predict": 1},
+        }
+        self._preload_ms.pop(canonical(model), None)  # no job's load
+        reply = await self._whole("/api/chat", body, Stopwatch("first_token", seconds))
+        if reply.get("done") is not True:
+            raise ModelUnavailable(f"the model server broke off over one token of {model!r}")
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+
+    def _clocks_of(self, model: str) -> Clocks:
+        return self._gpu_clocks if canonical(model) in self._on_gpu - self._doubted else self._clocks
 
     def _frozen(self, model: str) -> JsonObject:
         return {"model": model, "shift": False, "keep_alive": keep_alive(self._options.keep_alive)}

@@ -192,21 +192,6 @@ async def test_a_bound_on_the_whole_attempt_is_a_timeout_as_well(stack: Threaded
     assert (row["error_details"]["code"], row["error_details"]["clock"]) == ("MODEL_TIMEOUT", "total")
 
 
-async def test_a_model_server_that_is_away_releases_the_job_and_burns_no_retry(stack: ThreadedStack) -> None:
-    async with engine(stack, ollama_url="http://127.0.0.1:9") as parts:
-        job_id = await parts.submit()
-        parts.ring()
-
-        async def came_back_twice() -> bool:
-            return (await parts.events(job_id)).count("released") >= 2
-
-        await until("released twice", came_back_twice)
-        row = await parts.row(job_id)
-    assert row["retry_count"] == 0
-    assert row["error_message"] is None
-    assert "Handed back to the queue" in {line["message"] for line in row["progress_logs"]}
-
-
 async def test_an_invalid_workflow_is_repaired_by_the_model(stack: ThreadedStack) -> None:
     model = ScriptedModel({GENERATE: [NO_NODES]})
     async with engine(stack, model) as parts:

@@ -22,7 +22,7 @@ from consumer.errors import (
 )
 from consumer.ollama import Answer, Clocks, Delta, ModelOptions, Ollama
 from consumer.ports import Message, ModelRequest
-from tests.ollama_replay import RECORDED, Cutter, Recording, ReplayServer, every, says, whole
+from tests.ollama_replay import RECORDED, Cutter, Recording, ReplayServer, every, names, says, whole
 
 REQUEST = ModelRequest(
     messages=(Message("system", "Be brief."), Message("user", "naïve \ud800 prompt")),
@@ -118,8 +118,8 @@ async def test_lists_come_by_canonical_name(generation: str) -> None:
         models = await ollama.models()
         assert set(models) == {"mistral:7b", "qwen2.5:7b", "native:latest"}
         assert all(len(digest) == 64 for digest in models.values())
-        assert await ollama.loaded() == ["mistral:7b"]
-        assert await ollama.loaded() == []
+        assert await names(ollama) == ["mistral:7b"]
+        assert await names(ollama) == []
 
 
 async def test_an_unload_asks_for_nothing_else() -> None:
@@ -167,7 +167,7 @@ async def test_nobody_there_is_said_with_the_way_out() -> None:
         url = server.url
     ollama = Ollama(url.replace("http://", "http://user:secret@"), clocks=Clocks(), options=OPTIONS)
     calls: list[Callable[[], Awaitable[object]]] = [
-        ollama.version, ollama.models, ollama.loaded, lambda: ask(ollama),
+        ollama.version, ollama.models, ollama.ps, lambda: ask(ollama),
         lambda: ollama.preload("mistral:7b"), lambda: ollama.unload("mistral:7b"),
     ]  # fmt: skip
     for call in calls:
