@@ -16,18 +16,17 @@ from time import perf_counter
 import httpx
 
 from consumer.clocks import Clocks, Stopwatch
-from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
+from consumer.errors import InternalError, ModelTimeout, ModelUnavailable
 from consumer.job import JsonObject
 from consumer.loaded import LoadedModel, loaded_models
+from consumer.ollama_client import client_of, why
+from consumer.ollama_pull import SILENCE_SECONDS, VERIFY_SECONDS, PullProgress, PullReply
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
-from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
-from consumer.one_call import OneCall
+from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, entries, error_text, keep_alive, parse
 from consumer.ports import ModelRequest
 
 __all__ = ["Answer", "Clocks", "Delta", "Figures", "ModelOptions", "Ollama", "canonical"]
 
-CONNECT_SECONDS = 5.0
-MAX_PORT = 65_535
 # Lists and versions never touch the scheduler (facts/ollama.md §1.1): milliseconds, or the server is not there.
 ASK_SECONDS = 10.0
 # Unloading a hung runner takes the server 5 s (traces/ollama.md fact 4).
@@ -63,7 +62,7 @@ class Ollama:
         self._on_gpu: set[str] = set()
         self._doubted: set[str] = set()
         self._options = options or ModelOptions()
-        self._client = _client(base_url, user_agent)
+        self._client = client_of(base_url, user_agent)
         url = self._client.base_url
         self._origin = f"{url.scheme}://{url.netloc.decode()}"
         self._preload_ms: dict[str, float] = {}
@@ -123,6 +122,28 @@ class Ollama:
         """Ask the server to drop `model`; it goes when it is idle, at once when it hangs (facts 4, 6)."""
         body = {"model": model, "messages": [], "keep_alive": 0, "stream": False}
         await self._ask("/api/chat", body, UNLOAD_SECONDS)
+
+    async def pull(self, model: str, silence: float = SILENCE_SECONDS) -> AsyncGenerator[PullProgress, None]:
+        """Have the server fetch `model`; it ends well only after the server's `success`. Use it in `contextlib.aclosing`:
+        to leave is to break off, and the next pull goes on there. Only `silence` seconds between lines are bounded.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            JobError: any other failure; a `ModelUnavailable` may be gone the next time.
+        """
+        reply, watch = PullReply(model), Stopwatch("total", silence)
+        try:
+            async with self._exchange("/api/pull", {"model": model}, watch) as response:
+                chunks = response.aiter_raw()
+                while not reply.complete:
+                    data = await watch.wait(self._read(chunks))
+                    for progress in reply.feed(data):
+                        yield progress
+                    watch.arm("total", VERIFY_SECONDS if reply.verifying else silence)
+        except ModelTimeout as late:
+            raise ModelUnavailable(
+                f"the model server said nothing for {late.seconds:g} s of a pull of {model!r}"
+            ) from late
 
     async def canary(self, model: str, seconds: float) -> None:
         """One token of a loaded model: proof that it generates.
@@ -204,7 +225,7 @@ class Ollama:
             return await self._client.send(request, stream=True)
         except httpx.TransportError as error:
             raise ModelUnavailable(
-                f"the model server at {self._origin} does not answer ({_why(error)}): start it or set OLLAMA_LOCAL_URL"
+                f"the model server at {self._origin} does not answer ({why(error)}): start it or set OLLAMA_LOCAL_URL"
             ) from error
 
     async def _read(self, chunks: AsyncIterator[bytes]) -> bytes:
@@ -212,37 +233,10 @@ class Ollama:
         try:
             return await anext(chunks, b"")
         except httpx.TransportError as error:
-            raise ModelUnavailable(f"the model server at {self._origin} broke off ({_why(error)})") from error
+            raise ModelUnavailable(f"the model server at {self._origin} broke off ({why(error)})") from error
 
     async def _drain(self, response: httpx.Response) -> bytes:
         body, chunks = bytearray(), response.aiter_raw()
         while (data := await self._read(chunks)) and len(body) <= MAX_LINE_BYTES:
             body += data
         return bytes(body)
-
-
-def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
-    url = _url(base_url)
-    return httpx.AsyncClient(
-        base_url=url,
-        transport=OneCall(url),
-        headers={"user-agent": user_agent, "content-type": "application/json", "accept-encoding": "identity"},
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-    )
-
-
-def _url(base_url: str) -> httpx.URL:
-    """The URL, checked here because httpx would fail later and in other people's words."""
-    try:
-        url = httpx.URL(base_url)
-        wrong = "" if url.scheme in ("http", "https") and url.host else "it does not begin with http:// and a host"
-        wrong = wrong or ("its port is over 65535" if (url.port or 0) > MAX_PORT else "")
-    except httpx.InvalidURL as error:
-        wrong = clip(str(error))
-    if wrong:
-        raise ConfigurationError(f"OLLAMA_LOCAL_URL: {wrong}. Set it to e.g. http://127.0.0.1:11434.")
-    return url
-
-
-def _why(error: httpx.TransportError) -> str:
-    return clip(str(error)) or type(error).__name__
