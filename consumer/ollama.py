@@ -124,8 +124,9 @@ class Ollama:
         await self._ask("/api/chat", body, UNLOAD_SECONDS)
 
     async def pull(self, model: str, silence: float = SILENCE_SECONDS) -> AsyncGenerator[PullProgress, None]:
-        """Have the server fetch `model`; it ends well only after the server's `success`. Use it in `contextlib.aclosing`:
-        to leave is to break off, and the next pull goes on there. Only `silence` seconds between lines are bounded.
+        """Have the server fetch `model`, which ends well only after its `success`; `silence`: seconds between lines.
+
+        Use it in `contextlib.aclosing`: to leave is to break off, and the next pull goes on where this one ended.
 
         Raises:
             ModelNotFound: there is no such model.
@@ -141,9 +142,8 @@ class Ollama:
                         yield progress
                     watch.arm("total", VERIFY_SECONDS if reply.verifying else silence)
         except ModelTimeout as late:
-            raise ModelUnavailable(
-                f"the model server said nothing for {late.seconds:g} s of a pull of {model!r}"
-            ) from late
+            silent = f"the model server said nothing for {late.seconds:g} s while it pulled {model!r}"
+            raise ModelUnavailable(silent) from late
 
     async def canary(self, model: str, seconds: float) -> None:
         """One token of a loaded model: proof that it generates.
