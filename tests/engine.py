@@ -94,6 +94,7 @@ class Engine:
     bell: Doorbell
     lanes: Lanes
     recovery: Recovery
+    bench: Workbench
     runner: Runner
     dispatcher: Dispatcher
     db: asyncpg.Connection[asyncpg.Record]
@@ -182,7 +183,7 @@ async def engine(
         runner = Runner(store, bench, handlers, policy, limits or Limits())
         dispatcher = Dispatcher(store, runner, bell, room=lanes.room, max_retries=max_retries)
         lanes.on_change = dispatcher.look_again
-        parts = Engine(store, net, model, bell, lanes, recovery, runner, dispatcher, db)
+        parts = Engine(store, net, model, bell, lanes, recovery, bench, runner, dispatcher, db)
         sink = logger.add(lambda line: parts.said.append(_said(line)), level="DEBUG", format="{message}")
         claiming, curing = asyncio.create_task(dispatcher.run()), asyncio.create_task(recovery.run())
         try:
