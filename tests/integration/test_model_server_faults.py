@@ -155,12 +155,14 @@ async def deadlocked(server: ModelServer, keep_alive: Any) -> AsyncIterator[asyn
     async with calling(url, "POST", "/api/chat", body) as first:
         await first.start()
         await first.next_chunk()
+        pid = server.pids[MISTRAL]
         starving = asyncio.create_task(post(url, chat(QWEN, options=SHORT)))
         await until(lambda: marked(url))
         third = asyncio.create_task(post(url, chat(MISTRAL, options=SHORT, keep_alive=keep_alive)))
         await until(lambda: kept(url))
         assert (await first.rest()).final["done"]
-        assert (await third).final["load_duration"] < 50_000_000
+        assert (await third).final["done"]
+        assert server.pids == {MISTRAL: pid}
     try:
         yield starving
     finally:
@@ -171,9 +173,10 @@ async def deadlocked(server: ModelServer, keep_alive: Any) -> AsyncIterator[asyn
 async def test_a_revived_model_starves_the_other_until_it_is_unloaded(keep_alive: Any) -> None:
     """#17408: deadlock.A.*, deadlock.B.*, extra.deadlock_minus1.*."""
     async with serving(Faults(deadlock=True)) as server, deadlocked(server, keep_alive) as starving:
+        pids = server.pids
         for _ in range(3):
-            answer = await post(server.url, chat(MISTRAL, options=SHORT))
-            assert answer.final["load_duration"] < 50_000_000
+            assert (await post(server.url, chat(MISTRAL, options=SHORT))).final["done"]
+        assert server.pids == pids
         assert expiry((await listed(server.url))[MISTRAL]) > 200
         assert not starving.done()
         await post(server.url, chat(MISTRAL, None, keep_alive=0))
@@ -211,8 +214,8 @@ async def test_a_request_without_a_keep_alive_leaves_the_mark_and_starves_nobody
             other = asyncio.create_task(post(url, chat(QWEN, options=SHORT)))
             await until(lambda: marked(url))
             third = asyncio.create_task(post(url, chat(MISTRAL, options=SHORT)))
-            await first.rest()
-        assert (await third).final["load_duration"] < 50_000_000
+            final = (await first.rest()).final
+        assert (await third).final["load_duration"] < final["total_duration"] / 4
         assert (await other).final["done"]
 
 
