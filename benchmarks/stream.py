@@ -150,7 +150,7 @@ async def chat(pieces: Sequence[bytes]) -> int:
     ollama = Ollama("http://127.0.0.1:1")
     await ollama.aclose()
     reply = httpx.MockTransport(lambda _: httpx.Response(200, stream=_Body(pieces)))
-    ollama._client = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=reply)
+    ollama._client._http = httpx.AsyncClient(base_url="http://127.0.0.1:1", transport=reply)
     tokens = 0
     async for item in ollama.chat(MODEL, REQUEST):
         tokens += isinstance(item, Delta)
