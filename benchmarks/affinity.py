@@ -13,9 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
 
-from benchmarks.bars import Bars
+from benchmarks.lines import Bars, Line
 from benchmarks.load import JOBS
 from devstack.postgres import Postgres
 from tests.conftest import MIGRATIONS
@@ -30,13 +29,6 @@ INSERT = f"""
     insert into {JOBS} (prompt, checkpoint)
     select 'p', case when analysed then '{{"analyze": {{"input_hash": "h", "value": {{}}}}}}'::jsonb end
     from unnest($1::boolean[]) with ordinality mixed (analysed, place) order by place"""
-
-
-class Line(Protocol):
-    """Prints one bar, as `Bars.line` does."""
-
-    def __call__(self, name: str, figure: float, unit: str, bar: float, *, at_least: bool = False) -> None:
-        """Good when the figure is at most (or, with `at_least`, at least) the bar."""
 
 
 def measure(line: Line) -> None:

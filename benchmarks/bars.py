@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks.events import raw_client_latencies
+from benchmarks.lines import Bars
 from benchmarks.load import Load
 from consumer.store import Store
 from tests.processes import environment, running_worker
@@ -51,20 +52,6 @@ async def measure(bars: Bars, stack: ThreadedStack, process: psutil.Process, rt:
         await measure_events(bars, load, at_rest)
         await measure_doorbells(bars, stack, load, at_rest)
     await measure_idle(bars, stack, process)
-
-
-class Bars:
-    """Prints the lines and remembers whether one is short."""
-
-    def __init__(self) -> None:
-        self.short = 0
-
-    def line(self, name: str, figure: float, unit: str, bar: float, *, at_least: bool = False) -> None:
-        """One bar: good when the figure is at most (or, with `at_least`, at least) the bar."""
-        good = figure >= bar if at_least else figure <= bar
-        self.short += not good
-        sign = ">=" if at_least else "<="
-        print(f"bar {name}: {figure:.2f} {unit} ({sign} {bar:g} {unit}) {'ok' if good else 'short'}", flush=True)
 
 
 async def round_trips(stack: ThreadedStack) -> tuple[float, float]:

@@ -23,14 +23,16 @@ from consumer.doorbell import Doorbell
 from consumer.errors import SetupError, StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
 from consumer.job import JsonObject
-from consumer.lanes import ModelLane
+from consumer.lanes import Batching, Lanes
 from consumer.listener import Listener, ListenerTimings
-from consumer.ollama import Clocks, ModelOptions, Ollama
+from consumer.ollama import ModelOptions, Ollama
 from consumer.outcome import RetryPolicy
 from consumer.preflight import check_database, check_models
 from consumer.reconciler import Reconciler
+from consumer.recovery import Recovery
 from consumer.runner import Limits, Runner
 from consumer.settings import Settings
+from consumer.speed import Speeds
 from consumer.steps import Workbench
 from consumer.store import Store
 from handlers.registry import handler_for
@@ -54,15 +56,20 @@ class Worker:
         self._stops = 0
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self.bell = Doorbell()
+        batching = Batching(settings.model_batch_size, settings.model_batch_wait)
+        self.lanes = Lanes(settings.models, settings.worker_concurrency, batching)
+        self.recovery = Recovery(ollama, self.lanes, on_change=self._model_server_changed)
+        self.speeds = Speeds()
+        clocks = settings.clocks.clocks(on_gpu=False)  # the longer ones
         bench = Workbench(
-            ollama, ModelLane(), settings.models, digests, settings.ollama_load_timeout,
-            settings.ollama_first_token_timeout,
-        )  # fmt: skip
+            ollama, self.lanes, self.recovery, self.speeds, settings.models, digests, clocks.load, clocks.first_token
+        )
         policy = RetryPolicy(base=settings.retry_delay_base)
         self.runner = Runner(store, bench, handler_for, policy, Limits(attempt=settings.job_timeout))
         self.dispatcher = Dispatcher(
-            store, self.runner, self.bell, slots=settings.worker_concurrency, max_retries=settings.max_retries
+            store, self.runner, self.bell, room=self.lanes.room, max_retries=settings.max_retries
         )
+        self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         recycle = settings.realtime_recycle_hours * 3600
         self.listener = Listener(
@@ -96,6 +103,7 @@ class Worker:
             "realtime": "degraded" if self.degraded else self.listener.state.value,
             "degraded": self.degraded,
             "missed_events": self.dispatcher.missed_events,
+            "model_server": self._model_server(),
             "tasks": len(asyncio.all_tasks()),
         }
 
@@ -114,6 +122,7 @@ class Worker:
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
                 tasks.create_task(self.reconciler.run(), name="reconciler"),
                 tasks.create_task(self.announcer.run(), name="announcer"),
+                tasks.create_task(self.recovery.run(), name="recovery"),
                 tasks.create_task(self.dispatcher.run(), name="dispatcher"),
             ]
             await self._stop.wait()
@@ -137,6 +146,23 @@ class Worker:
             for wait in (drained, hurried):
                 wait.cancel()
         await self.dispatcher.abandon()
+
+    def _model_server(self) -> JsonObject:
+        trouble = self.recovery.trouble
+        return {
+            "state": "working" if trouble is None else "given up",
+            "trouble": None if trouble is None else trouble.as_json(),
+            "cures": self.recovery.cures,
+            "both_models_fit": self.lanes.both_fit,
+            "models": self.speeds.as_json(),
+        }
+
+    def _model_server_changed(self) -> None:
+        trouble = self.recovery.trouble
+        systemd.notify(f"STATUS={'ready, waiting for jobs' if trouble is None else f'no jobs taken: {trouble.why}'}")
+        self.heartbeat.soon()
+        if trouble is None:
+            self.bell.ring("recovered")
 
     def _subscribed(self) -> None:
         self.reconciler.gap()
@@ -214,11 +240,6 @@ async def connected(settings: Settings) -> AsyncIterator[Store]:
 
 def build_ollama(settings: Settings) -> Ollama:
     """The driver with the four clocks and the one frozen option set."""
-    clocks = Clocks(
-        load=settings.ollama_load_timeout,
-        first_token=settings.ollama_first_token_timeout,
-        between_tokens=settings.ollama_between_tokens_timeout,
-        total=settings.ollama_timeout,
-    )
     options = ModelOptions(num_ctx=settings.ollama_num_ctx, keep_alive=settings.ollama_keep_alive)
-    return Ollama(settings.ollama_local_url, clocks=clocks, options=options)
+    cpu, gpu = (settings.clocks.clocks(on_gpu=on_gpu) for on_gpu in (False, True))
+    return Ollama(settings.ollama_local_url, clocks=cpu, gpu_clocks=gpu, options=options)

@@ -15,12 +15,39 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """How long a call may take, in seconds. The defaults suit a CPU; `total` caps one call (OLLAMA_TIMEOUT)."""
+    """How long a call may take, in seconds; `total` caps one call (OLLAMA_TIMEOUT). The defaults suit a CPU.
+
+    A 7B model reads 20 to 60 tokens/s there, and is loaded from a disk (facts/ollama.md §3, "Timeouts").
+    """
 
     load: float = 300
     first_token: float = 120
     between_tokens: float = 60
     total: float = 600
+
+
+# For a model that is wholly on a GPU. A runner told to stop keeps its stream silent for 30 s (traces, fact 18).
+ON_GPU = Clocks(load=120, first_token=60, between_tokens=25)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSettings:
+    """What the user has set, in seconds; None leaves a clock to the hardware."""
+
+    load: float | None = None
+    first_token: float | None = None
+    between_tokens: float | None = None
+    total: float = 600
+
+    def clocks(self, *, on_gpu: bool) -> Clocks:
+        """The clocks for this hardware."""
+        usual = ON_GPU if on_gpu else Clocks()
+        return Clocks(
+            load=self.load or usual.load,
+            first_token=self.first_token or usual.first_token,
+            between_tokens=self.between_tokens or usual.between_tokens,
+            total=self.total,
+        )
 
 
 class Stopwatch:

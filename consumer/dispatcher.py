@@ -32,19 +32,20 @@ LONGEST_TIMER = 3600.0
 
 
 class Dispatcher:
-    """Owns the slots. `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs.
+    """Owns the jobs in work. `room` says how many more to take when there are so many.
 
+    `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs.
     `prefer` is asked before every claim: the step whose model is loaded, "analyze" or "generate", or None.
     """
 
     def __init__(
-        self, store: Store, runner: Runner, bell: Doorbell, *, slots: int, max_retries: int | None,
+        self, store: Store, runner: Runner, bell: Doorbell, *, room: Callable[[int], int], max_retries: int | None,
         prefer: Callable[[], str | None] = lambda: None,
     ) -> None:  # fmt: skip
         self._store = store
         self._runner = runner
         self._bell = bell
-        self._slots = slots
+        self._room = room
         self._max_retries = max_retries
         self._prefer = prefer
         self._tasks: dict[asyncio.Task[None], str] = {}
@@ -55,6 +56,8 @@ class Dispatcher:
         self._claiming = False
         self._to_repeat = False
         self._stopping = False
+        self._alone = False
+        self._more = False
         self._ended = asyncio.Event()
         self._slot_free = asyncio.Event()
         self._slot_free.set()
@@ -62,8 +65,8 @@ class Dispatcher:
 
     @property
     def free_slots(self) -> int:
-        """Slots without a job."""
-        return self._slots - len(self._tasks)
+        """How many jobs more may be claimed now."""
+        return 0 if self._alone and self._tasks else self._room(len(self._tasks))
 
     @property
     def idle(self) -> bool:
@@ -100,6 +103,17 @@ class Dispatcher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
 
+    def look_again(self) -> None:
+        """There may be room for another job now, or none any more."""
+        if self._stopping:
+            return
+        if self.free_slots <= 0:
+            self._slot_free.clear()
+        elif not self._slot_free.is_set():
+            self._slot_free.set()
+            if self._more:
+                self._bell.ring("slot")
+
     def due_in(self, seconds: float | None) -> None:
         """The database named a deadline: ring then. None clears it.
 
@@ -118,15 +132,19 @@ class Dispatcher:
 
     async def _next_ring(self) -> bool:
         """Until there is a ring and a slot for it; False when claiming is over."""
-        await self._bell.wait()
-        await self._slot_free.wait()
+        while not self._stopping:
+            await self._bell.wait()
+            await self._slot_free.wait()
+            if self._stopping or self.free_slots > 0:
+                break
+            self._slot_free.clear()
         return not self._stopping
 
     async def _claim_and_start(self) -> None:
-        hints, asked_at = self._bell.clear(), time.monotonic()
+        hints, asked_at, room = self._bell.clear(), time.monotonic(), self.free_slots
         try:
             claim = await self._store.claim(
-                self.free_slots, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries,
+                room, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries,
                 prefer=self._prefer(),
             )  # fmt: skip
         except StoreError as error:
@@ -137,14 +155,14 @@ class Dispatcher:
             self._to_repeat = True
             self._ring_in(pause)
             return
-        self._to_repeat = False
+        self._to_repeat, self._alone, self._more = False, claim.alone, claim.more
         self._claim_key, self._pauses = secrets.token_hex(8), full_jitter(base=0.5, cap=15)
-        self.due_in(self._next_look(claim))
+        self.due_in(self._next_look(claim, room))
         self._start_all(claim, hints, asked_at)
 
-    def _next_look(self, claim: Claim) -> float | None:
+    def _next_look(self, claim: Claim, room: int) -> float | None:
         """Seconds to the next deadline; soon, when there is more that another claim has locked at this moment."""
-        if not claim.more or claim.alone or self.free_slots <= len(claim.jobs):
+        if not claim.more or claim.alone or room <= len(claim.jobs):
             self._looks = full_jitter(base=0.2, cap=5)
             return claim.next_due_in
         soon = next(self._looks)
@@ -160,7 +178,7 @@ class Dispatcher:
             task = asyncio.create_task(self._start(row, heard), name=f"job {row.get('id')}")
             self._tasks[task] = str(row.get("id"))
             task.add_done_callback(self._finished)
-        if self.free_slots <= 0 or (claim.alone and self._tasks):
+        if self.free_slots <= 0:
             self._slot_free.clear()
 
     async def _start(self, row: JsonObject, heard: JsonObject) -> None:

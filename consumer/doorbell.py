@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Source = Literal[
-    "postgres_changes", "broadcast", "ready", "deadline", "slot", "heartbeat", "poke", "manual", "start"
+    "postgres_changes", "broadcast", "ready", "deadline", "slot", "heartbeat", "poke", "manual", "start",
+    "recovered",
 ]  # fmt: skip
 
 

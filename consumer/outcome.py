@@ -15,14 +15,16 @@ from consumer.errors import (
     LeaseLost,
     ModelNotFound,
     ModelOverloaded,
+    ModelTimeout,
     ModelUnavailable,
     PromptTooLong,
+    RequestRefused,
 )
 from consumer.job import Cancelled, Failed, Job, JsonObject, Outcome, Released, Retry
 from consumer.retry import retry_delay
 
-# The job itself is wrong: another try would fail in the same way.
-NEVER_RETRIED = (InputInvalid, PromptTooLong)
+# Another try would fail in the same way: the job itself is wrong, or our request is.
+NEVER_RETRIED = (InputInvalid, PromptTooLong, RequestRefused)
 # The model server is not ready: the job waits, and waiting is not an attempt.
 WAITS_FOR_THE_MODEL = (ModelUnavailable, ModelNotFound, ModelOverloaded)
 
@@ -42,12 +44,19 @@ def decide(error: JobError, job: Job, phase: str, policy: RetryPolicy) -> Outcom
             return None
         case JobCancelled():
             return Cancelled()
-        case _ if isinstance(error, WAITS_FOR_THE_MODEL) and not getattr(error, "in_work", False):
+        case _ if _waits_for_the_model(error):
             return Released(retry_delay(0, policy.model_wait), str(error))
     details = error_details(error, job, phase)
     if details["retryable"]:
         return Retry(retry_delay(job.retry_count, policy.base), error.code, public_message(error), details)
     return Failed(_final_code(error, job), public_message(error), details)
+
+
+def _waits_for_the_model(error: JobError) -> bool:
+    """Whether the request never came to be worked on: no model, no room for it, or its load took too long."""
+    if isinstance(error, ModelTimeout):
+        return error.clock == "load"
+    return isinstance(error, WAITS_FOR_THE_MODEL) and not getattr(error, "in_work", False)
 
 
 def error_details(error: JobError, job: Job, phase: str) -> JsonObject:

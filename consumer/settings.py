@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
 from consumer.job import JOB_ID_PATTERN
 
@@ -47,13 +48,16 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
+    model_batch_wait: Seconds = 120
 
     analyze_model: str = "mistral:7b"
     generate_model: str = "qwen2.5:7b"
+    pull_missing: bool = False
     ollama_timeout: Seconds = 600
-    ollama_load_timeout: Seconds = 300
-    ollama_first_token_timeout: Seconds = 120
-    ollama_between_tokens_timeout: Seconds = 60
+    ollama_load_timeout: Seconds | None = None
+    ollama_first_token_timeout: Seconds | None = None
+    ollama_between_tokens_timeout: Seconds | None = None
     ollama_num_ctx: Annotated[int, Field(ge=2048, le=131_072)] = 8192
     ollama_keep_alive: str = "10m"
 
@@ -104,6 +108,16 @@ class Settings(BaseSettings):
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def clocks(self) -> ClockSettings:
+        """What is set of the clocks of a model call."""
+        return ClockSettings(
+            load=self.ollama_load_timeout,
+            first_token=self.ollama_first_token_timeout,
+            between_tokens=self.ollama_between_tokens_timeout,
+            total=self.ollama_timeout,
+        )
 
     @property
     def models(self) -> Mapping[Literal["analyze", "generate"], str]:

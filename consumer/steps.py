@@ -10,33 +10,41 @@ import hashlib
 import json
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from loguru import logger
 
-from consumer.errors import InternalError, ModelUnavailable, Violation, WorkflowInvalid
+from consumer.errors import InternalError, JobError, ModelUnavailable, Violation, WorkflowInvalid
 from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
-from consumer.lanes import ModelLane
+from consumer.lanes import Lanes, StepName
 from consumer.lease import Lease
 from consumer.observability import added, summary
-from consumer.ollama import Answer, Ollama
+from consumer.ollama import Answer, Ollama, canonical
 from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
+from consumer.recovery import SUSPICIOUS, Recovery
+from consumer.speed import Speeds
 
 # Model repair is tried for so many distinct failures of one attempt (design rule 12).
 MAX_REPAIRS = 2
+# A preload that takes longer was a load. Warm ones take 1 to 60 ms, loads from 400 ms (traces/ollama.md, "Numbers").
+LOAD_SIGN_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What steps work with: the driver, the lane that keeps models apart, and the model of each kind of step."""
+    """What steps work with: the driver, the lanes that keep models apart, and the model of each kind of step.
+
+    `digests` are by canonical name, and those of the models in memory once they have been loaded.
+    """
 
     ollama: Ollama
-    lane: ModelLane
-    models: Mapping[Literal["analyze", "generate"], str]
-    digests: Mapping[str, str]
+    lanes: Lanes
+    recovery: Recovery
+    speeds: Speeds
+    models: Mapping[StepName, str]
+    digests: dict[str, str]
     load_clock: float
     first_token_clock: float
 
@@ -108,8 +116,12 @@ class Steps:
 
     async def _asked(self, step: ModelStep, request: ModelRequest) -> JsonObject:
         model = self._bench.models[step.model]
-        async with self._turn(model) as waited:
-            answer = await self._stream(step, request, model)
+        try:
+            async with self._turn(model) as waited:
+                answer = await self._stream(step, request, model)
+        except SUSPICIOUS as error:
+            raise await self._judged(error) from error
+        self._measure(model, answer)
         figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
         self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
         value = step.read(self._job, self._done, answer.text)
@@ -119,44 +131,87 @@ class Steps:
 
     @asynccontextmanager
     async def _turn(self, model: str) -> AsyncIterator[float]:
-        """The lane, for this model. Waiting for it is no work: the holder is bounded by its own clocks."""
-        deadline = self._clock.when()
-        self._lease.allow(math.inf)
-        self._clock.reschedule(None)
-        async with self._bench.lane.use(model) as waited:
-            self._clock.reschedule(None if deadline is None else deadline + waited / 1000)
+        """The lane, for this model; the wait for it costs the attempt nothing."""
+        async with AsyncExitStack() as turn:
+            async with self._no_work_of_ours():
+                waited = await turn.enter_async_context(self._bench.lanes.use(model))
             yield waited
 
-    async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
-        self._lease.allow(self._bench.load_clock)
-        reached(FaultPoint.LOADING, self._job)
-        await self._bench.ollama.preload(model)
-        self._lease.allow(self._bench.first_token_clock)
+    @asynccontextmanager
+    async def _no_work_of_ours(self) -> AsyncIterator[None]:
+        """The attempt's clock stands still and silence costs no lease: the clocks of others bound this wait."""
+        deadline, began = self._clock.when(), asyncio.get_running_loop().time()
+        self._lease.allow(math.inf)
+        self._clock.reschedule(None)
         try:
+            yield
+        finally:
+            if deadline is not None:
+                self._clock.reschedule(deadline + asyncio.get_running_loop().time() - began)
+
+    async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
+        try:
+            await self._load(model)
             return await self._listened(step, request, model)
-        except ModelUnavailable as error:
-            error.in_work = True
+        except SUSPICIOUS as error:
+            self._bench.recovery.report(model, error)
             raise
+
+    async def _load(self, model: str) -> None:
+        bench = self._bench
+        self._lease.allow(bench.load_clock)
+        reached(FaultPoint.LOADING, self._job)
+        async with bench.lanes.loading():
+            took = await bench.ollama.preload(model)
+            if took > LOAD_SIGN_MS:
+                bench.speeds[model].loads += 1
+                loaded = await bench.ollama.ps()
+                bench.lanes.observe(loaded)
+                bench.digests.update((entry.name, entry.digest) for entry in loaded)
+        self._lease.allow(bench.first_token_clock)
+
+    async def _judged(self, error: JobError) -> JobError:
+        """What to make of a failure when the model server has been looked into: a dead one is not the job's fault."""
+        async with self._no_work_of_ours():
+            why = await self._bench.recovery.verdict()
+        return error if why is None else ModelUnavailable(why)
+
+    def _measure(self, model: str, answer: Answer) -> None:
+        speed = self._bench.speeds[model]
+        if not speed.saw(answer.figures.output_tokens, answer.figures.tokens_per_second):
+            return
+        self._bench.ollama.doubt_gpu(model, speed.slow)
+        if speed.slow:
+            logger.warning(
+                "{!r} writes {:.1f} tokens/s, usual are {:.1f}: has the server lost its GPU? Look at `ollama ps`",
+                model, speed.last, speed.usual,
+            )  # fmt: skip
+        else:
+            logger.info("{!r} writes {:.1f} tokens/s again", model, speed.last)
 
     async def _listened(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         reader, tokens = step.reader(), 0
-        async with aclosing(self._bench.ollama.chat(model, request)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Answer):
-                    return piece
-                tokens += 1
-                if tokens == 1:
-                    self._lease.allow(0)  # from here on only progress renews it (design rule 7)
-                changed = reader.feed(piece.text)
-                reached(FaultPoint.STREAMING, self._job)
-                self._lease.advance(_progress(step, tokens), reader.preview if changed else None)
+        try:
+            async with aclosing(self._bench.ollama.chat(model, request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        return piece
+                    tokens += 1
+                    if tokens == 1:
+                        self._lease.allow(0)  # from here on only progress renews it (design rule 7)
+                    changed = reader.feed(piece.text)
+                    reached(FaultPoint.STREAMING, self._job)
+                    self._lease.advance(_progress(step, tokens), reader.preview if changed else None)
+        except ModelUnavailable as error:
+            error.in_work = True
+            raise
         raise InternalError("the driver's stream ended without an answer")
 
     def _hash(self, step: ModelStep, request: ModelRequest) -> str:
         """What the answer depends on; seed and temperature are retry knobs, not inputs (design rule 10)."""
         model = self._bench.models[step.model]
         said = [(message.role, message.content) for message in request.messages]
-        inputs = [model, self._bench.digests.get(model), said, request.schema, request.max_tokens]
+        inputs = [model, self._bench.digests.get(canonical(model)), said, request.schema, request.max_tokens]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 

@@ -18,11 +18,13 @@ from loguru import logger
 from benchmarks.instant_model import InstantModel, smallest
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
-from consumer.lanes import ModelLane
+from consumer.lanes import Batching, Lanes, StepName
 from consumer.ollama import Clocks, Ollama
 from consumer.outcome import RetryPolicy
 from consumer.ports import Handler
+from consumer.recovery import Ladder, Recovery
 from consumer.runner import Limits, Runner
+from consumer.speed import Speeds
 from consumer.steps import Workbench
 from consumer.store import Store
 from handlers.registry import handler_for
@@ -90,7 +92,9 @@ class Engine:
     net: FaultyTransport
     model: ScriptedModel
     bell: Doorbell
-    lane: ModelLane
+    lanes: Lanes
+    recovery: Recovery
+    bench: Workbench
     runner: Runner
     dispatcher: Dispatcher
     db: asyncpg.Connection[asyncpg.Record]
@@ -152,8 +156,9 @@ async def until(what: str, condition: Callable[[], object], timeout: float = 30)
 
 @asynccontextmanager
 async def engine(
-    stack: ThreadedStack, model: ScriptedModel | None = None, *, slots: int = 1, lease_seconds: int = 20,
-    clocks: Clocks | None = None, digest: str = "0", max_retries: int | None = None, worker_id: str = "engine-1",
+    stack: ThreadedStack, model: ScriptedModel | None = None, *, slots: int = 1, batch: int = 1,
+    ladder: Ladder | None = None, lease_seconds: int = 20,
+    clocks: Clocks | None = None, digest: str = "0" * 64, max_retries: int | None = None, worker_id: str = "engine-1",
     limits: Limits | None = None, handlers: Callable[[str], Handler] = handler_for, ollama_url: str | None = None,
     prefer: Callable[[], str | None] = lambda: None,
 ) -> AsyncIterator[Engine]:  # fmt: skip
@@ -167,18 +172,21 @@ async def engine(
     db = await connect(stack.stack.postgres, "supabase_admin")
     async with model:
         ollama = Ollama(ollama_url or model.url, clocks=clocks)
-        lane = ModelLane()
+        models: dict[StepName, str] = {"analyze": ANALYZE, "generate": GENERATE}
+        lanes = Lanes(models, slots, Batching(size=batch))
+        bell = Doorbell()
+        recovery = Recovery(ollama, lanes, ladder, on_change=lambda: bell.ring("recovered"))
         bench = Workbench(
-            ollama, lane, {"analyze": ANALYZE, "generate": GENERATE}, {ANALYZE: digest, GENERATE: digest},
-            clocks.load, clocks.first_token,
+            ollama, lanes, recovery, Speeds(), models, {ANALYZE: digest, GENERATE: digest}, clocks.load,
+            clocks.first_token,
         )  # fmt: skip
         policy = RetryPolicy(base=0.01, model_wait=0.01)
         runner = Runner(store, bench, handlers, policy, limits or Limits())
-        bell = Doorbell()
-        dispatcher = Dispatcher(store, runner, bell, slots=slots, max_retries=max_retries, prefer=prefer)
-        parts = Engine(store, net, model, bell, lane, runner, dispatcher, db)
+        dispatcher = Dispatcher(store, runner, bell, room=lanes.room, max_retries=max_retries, prefer=prefer)
+        lanes.on_change = dispatcher.look_again
+        parts = Engine(store, net, model, bell, lanes, recovery, bench, runner, dispatcher, db)
         sink = logger.add(lambda line: parts.said.append(_said(line)), level="DEBUG", format="{message}")
-        claiming = asyncio.create_task(dispatcher.run())
+        claiming, curing = asyncio.create_task(dispatcher.run()), asyncio.create_task(recovery.run())
         try:
             yield parts
         finally:
@@ -186,6 +194,8 @@ async def engine(
             runner.hand_back()
             await asyncio.wait_for(asyncio.gather(claiming, dispatcher.drained()), 30)
             dispatcher.due_in(None)
+            curing.cancel()
+            await asyncio.wait({curing})
             logger.remove(sink)
             await ollama.aclose()
             await store.aclose()

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from consumer.ollama import Ollama
+
 FILE = Path(__file__).parent / "recordings" / "ollama" / "driver.jsonl"
 Cutter = Callable[[bytes], Iterable[bytes]]
 
@@ -121,3 +123,8 @@ class ReplayServer:
         self.heads.append(head)
         self.requests.append((head.split(" ")[1], json.loads(body) if body else {}))
         return self._script[min(len(self.requests), len(self._script)) - 1]
+
+
+async def names(ollama: Ollama) -> list[str]:
+    """The models in memory, by canonical name."""
+    return [entry.name for entry in await ollama.ps()]

@@ -18,8 +18,9 @@ STATEMENT_TIMEOUT = ": 57014: "
 
 
 @click.command()
+@click.option("--pull-missing", is_flag=True, help="First pull the models that are missing (also: PULL_MISSING=true).")
 @command
-async def run() -> None:
+async def run(pull_missing: bool) -> None:
     """Run the worker until SIGTERM or Ctrl-C (a second one hands running jobs back at once).
 
     \b
@@ -28,7 +29,7 @@ async def run() -> None:
     """
     from consumer.app import run_worker  # the settings are checked before the heavy imports
 
-    settings = load_settings()
+    settings = load_settings(pull_missing=True) if pull_missing else load_settings()
     configure_logs(settings.log_level, settings.log_format)
     await run_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):

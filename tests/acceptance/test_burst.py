@@ -117,7 +117,7 @@ def two_users_bursts(stack: ThreadedStack) -> None:
 
 def test_a_burst_in_one_statement_is_served_in_order_from_bounded_memory(stack: ThreadedStack, tmp_path: Path) -> None:
     stack.call(hold(stack))
-    with running_worker(stack.stack.env, tmp_path, LEASE_SECONDS="3600") as worker:
+    with running_worker(stack.stack.env, tmp_path, LEASE_SECONDS="3600", MODEL_BATCH_SIZE="1") as worker:
         (first,) = stack.submit("held ")
         stack.call(streaming(stack))
         heard_all(stack)

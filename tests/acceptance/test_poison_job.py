@@ -6,6 +6,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from consumer.faults import FaultPoint
 from tests.crashing import KILLED, QUIET, Fault, started, working
 from tests.engine import ANALYZE, JOBS
@@ -38,7 +40,7 @@ def test_one_worker_that_is_started_again_fails_it_honestly_and_does_what_waited
 ) -> None:
     poison = held.submit("poison ")
     behind = [held.submit("harmless ") for _ in range(4)]
-    starts_until_it_is_dead(held, tmp_path, poison)
+    starts_until_it_is_dead(held, tmp_path, poison, MODEL_BATCH_SIZE="1")
     assert held.history(poison) == "claimed rescued " * 3 + "claimed failed"
     message, details = held.sql(f"select error_message, error_details from {JOBS} where id = '{poison}'").split("|", 1)
     told = json.loads(details)
@@ -48,10 +50,13 @@ def test_one_worker_that_is_started_again_fails_it_honestly_and_does_what_waited
     assert {held.history(job_id) for job_id in behind} == {"claimed completed"}
 
 
-def test_what_runs_beside_it_loses_one_attempt_and_no_more(held: HeldStack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{"WORKER_CONCURRENCY": "4"}, {}], ids=["four slots", "taken ahead for a batch"])
+def test_what_runs_beside_it_loses_one_attempt_and_no_more(
+    held: HeldStack, tmp_path: Path, more: dict[str, str]
+) -> None:
     poison = held.submit("poison ")
     beside = [held.submit("harmless ") for _ in range(3)]
-    starts_until_it_is_dead(held, tmp_path, poison, WORKER_CONCURRENCY="4")
+    starts_until_it_is_dead(held, tmp_path, poison, **more)
     assert held.history(poison) == "claimed rescued " * 3 + "claimed failed"
     assert [held.status(job_id) for job_id in beside] == ["completed"] * 3
     assert all(retries(held, job_id) <= 1 for job_id in beside)

@@ -12,6 +12,8 @@ from tests.waiting import eventually
 
 JOBS = "public.workflow_generation_jobs"
 EVENTS = "public.workflow_job_events"
+WORKERS = "from public.workflow_workers"
+STATE, TROUBLE = "info #>> '{model_server,state}'", "info #>> '{model_server,trouble,why}'"
 
 
 def all_completed(stack: ThreadedStack, how_many: int) -> bool:
@@ -169,15 +171,20 @@ def test_no_key_and_no_prompt_is_ever_logged(stack: ThreadedStack, tmp_path: Pat
     assert "secret garden" not in text
 
 
-def test_waiting_for_a_model_server_that_is_away_costs_no_attempt(stack: ThreadedStack, tmp_path: Path) -> None:
+def test_a_model_server_that_is_away_costs_no_attempt_and_the_workers_row_says_why(
+    stack: ThreadedStack, tmp_path: Path
+) -> None:
     assert stack.instant is not None
     with running_worker(stack.stack.env, tmp_path, MAX_RETRIES="0") as worker:
         stack.call(stack.instant.__aexit__(None, None, None))
         stack.submit("early ")
-        for _ in range(2):
-            worker.wait_for("job released")
-            stack.psql(f"update {JOBS} set run_at = now()", user="supabase_admin")
-            stack.psql("update public.workflow_workers set poked_at = clock_timestamp()", user="supabase_admin")
+        worker.wait_for("job released")
+        stack.psql(f"update {JOBS} set run_at = now()", user="supabase_admin")
+        eventually("the row says so", lambda: "start it or set" in stack.psql(f"select {TROUBLE} {WORKERS}"))
+        assert stack.psql(f"select {STATE} {WORKERS}") == "given up"
+        stack.submit("late ")
+        assert stack.psql(f"select max(attempt), max(status) from {JOBS}") == "1|pending"
         stack.call(stack.instant.__aenter__())
-        eventually("it is completed", lambda: all_completed(stack, 1))
-    assert stack.psql(f"select attempt > 2, retry_count from {JOBS}") == "t|0"
+        eventually("both are completed", lambda: all_completed(stack, 2))
+        eventually("the row says so", lambda: stack.psql(f"select {STATE} {WORKERS}") == "working")
+    assert stack.psql(f"select max(attempt), max(retry_count) from {JOBS}") == "2|0"

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.ollama import Clocks
 from consumer.runner import Limits
+from consumer.steps import LOAD_SIGN_MS
 from tests.engine import ANALYZE, GENERATE, JOBS, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 
@@ -67,12 +68,24 @@ async def test_another_worker_resumes_what_the_first_handed_back(stack: Threaded
 @pytest.mark.parametrize("change", ["prompt", "digest"])
 async def test_a_changed_input_drops_the_checkpoint(stack: ThreadedStack, change: str) -> None:
     job_id, model = await handed_back_after_analyze(stack), ScriptedModel()
-    async with engine(stack, model, digest="1" if change == "digest" else "0") as parts:
+    async with engine(stack, model, digest=("1" if change == "digest" else "0") * 64) as parts:
         if change == "prompt":
             await parts.db.execute(f"update {JOBS} set prompt = 'Something else, by mail' where id = $1", job_id)
         parts.ring()
         await parts.ended(job_id)
     assert (len(model.questions(ANALYZE)), len(model.questions(GENERATE))) == (1, 1)
+
+
+async def test_a_model_that_was_pulled_anew_drops_the_checkpoint_once_it_is_loaded(stack: ThreadedStack) -> None:
+    job_id, model = await handed_back_after_analyze(stack), ScriptedModel()
+    model.digest, model.load_pause = "1" * 64, LOAD_SIGN_MS / 1000
+    async with engine(stack, model) as parts:
+        await parts.db.execute(f"update {JOBS} set run_at = now() + interval '1 h' where id = $1", job_id)
+        await parts.finished()
+        await parts.db.execute(f"update {JOBS} set run_at = now() where id = $1", job_id)
+        parts.ring()
+        await parts.ended(job_id)
+    assert len(model.questions(ANALYZE)) == 2
 
 
 async def test_a_cancel_is_obeyed_when_somebody_pokes(stack: ThreadedStack) -> None:
@@ -190,21 +203,6 @@ async def test_a_bound_on_the_whole_attempt_is_a_timeout_as_well(stack: Threaded
         parts.ring()
         row = await parts.ended(job_id, "failed")
     assert (row["error_details"]["code"], row["error_details"]["clock"]) == ("MODEL_TIMEOUT", "total")
-
-
-async def test_a_model_server_that_is_away_releases_the_job_and_burns_no_retry(stack: ThreadedStack) -> None:
-    async with engine(stack, ollama_url="http://127.0.0.1:9") as parts:
-        job_id = await parts.submit()
-        parts.ring()
-
-        async def came_back_twice() -> bool:
-            return (await parts.events(job_id)).count("released") >= 2
-
-        await until("released twice", came_back_twice)
-        row = await parts.row(job_id)
-    assert row["retry_count"] == 0
-    assert row["error_message"] is None
-    assert "Handed back to the queue" in {line["message"] for line in row["progress_logs"]}
 
 
 async def test_an_invalid_workflow_is_repaired_by_the_model(stack: ThreadedStack) -> None:

@@ -249,7 +249,7 @@ async def test_a_row_that_another_session_has_locked_is_looked_at_again_soon(sta
 
 async def test_waiting_for_the_lane_is_not_counted_as_work(stack: ThreadedStack) -> None:
     async with engine(stack, slots=2, lease_seconds=60, limits=Limits(attempt=1.5)) as parts:
-        async with parts.lane.use(GENERATE):
+        async with parts.lanes.use(GENERATE):
             first = await parts.submit()
             parts.ring()
             await until("it waits for the lane", lambda: bool(parts.runner.running))

@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from consumer.errors import (
-    InternalError,
     JobError,
     ModelNotFound,
     ModelOverloaded,
@@ -21,10 +20,12 @@ from consumer.errors import (
     ModelUnavailable,
     OutputTruncated,
     PromptTooLong,
+    RequestRefused,
 )
 from consumer.ollama import Answer, Clocks, Delta, ModelOptions, Ollama
 from consumer.ports import Message, ModelRequest
 from devstack.model import Fault, Faults, ModelServer
+from tests.ollama_replay import names
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,7 +73,7 @@ async def ask(ollama: Ollama, request: ModelRequest = REQUEST, model: str = MODE
 async def until(condition: Callable[[list[str]], bool], ollama: Ollama) -> None:
     """Wait for a state of the loaded models."""
     async with asyncio.timeout(30):
-        while not condition(await ollama.loaded()):
+        while not condition(await names(ollama)):
             await asyncio.sleep(0.02)
 
 
@@ -83,7 +84,7 @@ async def test_a_preload_loads_and_the_chat_after_it_does_not_load_again(server:
         await ollama.unload(MODEL)
         await until(lambda loaded: loaded == [], ollama)
         spent = await ollama.preload(MODEL)
-        assert await ollama.loaded() == [MODEL]
+        assert await names(ollama) == [MODEL]
         _, answer = await ask(ollama)
         assert spent <= answer.figures.model_load_time_ms < 1.5 * spent
         _, answer = await ask(ollama)
@@ -108,7 +109,7 @@ async def test_a_second_model_takes_the_place_of_the_first(server: ModelServer) 
     async with driver(server) as ollama:
         await ollama.preload(MODEL)
         await ollama.preload("qwen2.5:7b")
-        assert await ollama.loaded() == ["qwen2.5:7b"]
+        assert await names(ollama) == ["qwen2.5:7b"]
         _, answer = await ask(ollama, model="qwen2.5:7b")
         assert answer.figures.model == "qwen2.5:7b"
 
@@ -135,7 +136,7 @@ async def test_a_model_that_is_not_there_is_named_with_the_way_to_get_it(server:
 
 async def test_a_schema_that_no_grammar_can_hold_is_a_bug_and_no_reason_to_retry(server: ModelServer) -> None:
     async with driver(server) as ollama:
-        with pytest.raises(InternalError):
+        with pytest.raises(RequestRefused):
             await ask(ollama, replace(REQUEST, schema={"type": "nosuchtype"}))
 
 
@@ -189,7 +190,7 @@ async def test_a_load_that_passes_its_clock_is_given_up_and_can_be_tried_again(s
             await ollama.preload(MODEL)
         assert raised.value.clock == "load"
         await patient.preload(MODEL)
-        assert await patient.loaded() == [MODEL]
+        assert await names(patient) == [MODEL]
 
 
 @pytest.mark.parametrize(

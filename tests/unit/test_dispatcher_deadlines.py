@@ -34,7 +34,7 @@ async def bell() -> CountingBell:
 @pytest.fixture
 async def dispatcher(bell: CountingBell) -> Dispatcher:
     unused: Any = None
-    return Dispatcher(unused, unused, bell, slots=1, max_retries=None)
+    return Dispatcher(unused, unused, bell, room=lambda running: 1 - running, max_retries=None)
 
 
 async def test_a_deadline_rings_once(dispatcher: Dispatcher, bell: CountingBell) -> None:
@@ -89,7 +89,7 @@ async def test_a_deadline_from_elsewhere_does_not_put_off_the_repeat_of_a_failed
 
     away: Any = Away()
     unused: Any = None
-    dispatcher = Dispatcher(away, unused, bell, slots=1, max_retries=None)
+    dispatcher = Dispatcher(away, unused, bell, room=lambda running: 1 - running, max_retries=None)
     running = asyncio.create_task(dispatcher.run())
     bell.ring("manual")
     await until("the first claim has failed", lambda: away.asked == 1 and dispatcher.idle)

@@ -18,11 +18,13 @@ from consumer.errors import (
     ModelStalledLoop,
     ModelTimeout,
     ModelUnavailable,
+    OutputNotJson,
     OutputTruncated,
+    RequestRefused,
 )
 from consumer.ollama import Answer, Clocks, Delta, ModelOptions, Ollama
 from consumer.ports import Message, ModelRequest
-from tests.ollama_replay import RECORDED, Cutter, Recording, ReplayServer, every, says, whole
+from tests.ollama_replay import RECORDED, Cutter, Recording, ReplayServer, every, names, says, whole
 
 REQUEST = ModelRequest(
     messages=(Message("system", "Be brief."), Message("user", "naïve \ud800 prompt")),
@@ -118,8 +120,8 @@ async def test_lists_come_by_canonical_name(generation: str) -> None:
         models = await ollama.models()
         assert set(models) == {"mistral:7b", "qwen2.5:7b", "native:latest"}
         assert all(len(digest) == 64 for digest in models.values())
-        assert await ollama.loaded() == ["mistral:7b"]
-        assert await ollama.loaded() == []
+        assert await names(ollama) == ["mistral:7b"]
+        assert await names(ollama) == []
 
 
 async def test_an_unload_asks_for_nothing_else() -> None:
@@ -135,7 +137,7 @@ async def test_an_unload_asks_for_nothing_else() -> None:
     ("trace", "error"),
     [
         ("err.unknown_model", ModelNotFound),
-        ("err.option_type.num_ctx_string", InternalError),
+        ("err.option_type.num_ctx_string", RequestRefused),
         ("kill.waiting_request", ModelUnavailable),
         ("kill.runner_sigkill.midstream", ModelUnavailable),
         ("server.sigkill.midstream", ModelUnavailable),
@@ -167,7 +169,7 @@ async def test_nobody_there_is_said_with_the_way_out() -> None:
         url = server.url
     ollama = Ollama(url.replace("http://", "http://user:secret@"), clocks=Clocks(), options=OPTIONS)
     calls: list[Callable[[], Awaitable[object]]] = [
-        ollama.version, ollama.models, ollama.loaded, lambda: ask(ollama),
+        ollama.version, ollama.models, ollama.ps, lambda: ask(ollama),
         lambda: ollama.preload("mistral:7b"), lambda: ollama.unload("mistral:7b"),
     ]  # fmt: skip
     for call in calls:
@@ -268,6 +270,15 @@ async def test_a_looping_model_is_cut_off_while_it_streams() -> None:
     looping = replace(says(*["la "] * 200), end="hang")
     async with ReplayServer(looping) as server, driver(server) as ollama:
         assert type(await error_of(ask(ollama))) is ModelStalledLoop
+        await asyncio.wait_for(server.left.wait(), 5)
+
+
+async def test_an_answer_longer_than_the_schema_allows_is_cut_off_while_it_streams() -> None:
+    rambling = replace(says("Sure! ", "Here is ", "what I think ", "of it. "), end="hang")
+    async with ReplayServer(rambling) as server, driver(server) as ollama:
+        async with aclosing(ollama.chat("mistral:7b", replace(REQUEST, max_chars=20))) as pieces:
+            assert [(await anext(pieces)), (await anext(pieces))] == [Delta("Sure! "), Delta("Here is ")]
+            assert type(await error_of(anext(pieces))) is OutputNotJson
         await asyncio.wait_for(server.left.wait(), 5)
 
 

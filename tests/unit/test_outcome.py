@@ -15,7 +15,7 @@ from consumer.outcome import RetryPolicy, decide
 POLICY = RetryPolicy(base=1.0, model_wait=5.0)
 SAMPLES: dict[type[JobError], JobError] = {
     errors.InputInvalid: errors.InputInvalid("prompt", "is empty"),
-    errors.ModelTimeout: errors.ModelTimeout("load", 300),
+    errors.ModelTimeout: errors.ModelTimeout("first_token", 120),
     errors.WorkflowInvalid: errors.WorkflowInvalid([Violation("NO_NODES", "/nodes", "There are no nodes.")]),
 }
 
@@ -64,9 +64,18 @@ def test_every_contract_code_belongs_to_one_class() -> None:
     assert sorted(kind.code for kind in every_job_error()) == sorted(ErrorCode)
 
 
-@pytest.mark.parametrize("kind", [errors.ModelUnavailable, errors.ModelNotFound, errors.ModelOverloaded])
-def test_waiting_for_the_model_server_burns_no_attempt(kind: type[JobError]) -> None:
-    outcome = decide(kind("away"), job(retry_count=3), "analyze", POLICY)
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ModelUnavailable("away"),
+        errors.ModelNotFound("gone"),
+        errors.ModelOverloaded("busy"),
+        errors.ModelTimeout("load", 300),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_waiting_for_the_model_server_burns_no_attempt(error: JobError) -> None:
+    outcome = decide(error, job(retry_count=3), "analyze", POLICY)
     assert isinstance(outcome, Released)
     assert outcome.delay >= 5
 
