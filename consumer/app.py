@@ -31,7 +31,7 @@ from consumer.preflight import check_database, check_models
 from consumer.reconciler import Reconciler
 from consumer.recovery import Recovery
 from consumer.runner import Limits, Runner
-from consumer.settings import Settings
+from consumer.settings import ModelSettings, Settings
 from consumer.speed import Speeds
 from consumer.steps import Workbench
 from consumer.store import Store
@@ -239,7 +239,7 @@ async def connected(settings: Settings) -> AsyncIterator[Store]:
         await store.aclose()
 
 
-def build_ollama(settings: Settings) -> Ollama:
+def build_ollama(settings: ModelSettings) -> Ollama:
     """The driver with the four clocks and the one frozen option set."""
     options = ModelOptions(num_ctx=settings.ollama_num_ctx, keep_alive=settings.ollama_keep_alive)
     cpu, gpu = (settings.clocks.clocks(on_gpu=on_gpu) for on_gpu in (False, True))

@@ -12,25 +12,41 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from loguru import logger
 
 from consumer.errors import InternalError, JobCancelled, JobError, LeaseLost, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
-from consumer.job import Checkpoint, Job, JsonObject, Phase, Released
+from consumer.job import Checkpoint, Job, JsonObject, Outcome, Phase, Released
 from consumer.replies import Renewal
-from consumer.store import Store, Write
+from consumer.store import Write
 
 # Progress is written at most once per second: a browser sees it move, and the row is not rewritten per token.
 WRITE_INTERVAL = 1.0
 Verdict = JobError | Released
 
 
+class Ledger(Protocol):
+    """Where attempts are written down: the database (consumer/store.py), or the memory of an evaluation."""
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long a renewal holds."""
+
+    async def renew(self, job: Job, write: Write) -> Renewal:
+        """Extend the lease and write progress."""
+
+    async def settle(
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
+    ) -> bool:
+        """Apply the outcome; False when the job is no longer this attempt's."""
+
+
 class Lease:
     """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`."""
 
-    def __init__(self, store: Store, job: Job) -> None:
+    def __init__(self, store: Ledger, job: Job) -> None:
         self._store = store
         self._job = job
         self._pending = Write(number=1)

@@ -192,9 +192,9 @@ class Ollama:
         return {
             **self._frozen(model),
             "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-            "format": request.schema,
             "stream": True,
             "think": False,
             "truncate": False,
             "options": {**self._runner_options(), **limits},
+            **({"format": request.schema} if request.schema else {}),
         }

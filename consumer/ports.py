@@ -29,6 +29,8 @@ class Message:
 class ModelRequest:
     """What a step asks of a model. `schema` is the JSON Schema of the answer; `max_tokens` bounds its length.
 
+    An empty `schema` asks for free text.
+
     `max_chars`: no text of that schema is longer. Of a schema that nobody has measured: what may be held in memory.
     """
 

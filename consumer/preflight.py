@@ -21,7 +21,7 @@ from consumer.job import JsonObject
 from consumer.ollama import Ollama, canonical
 from consumer.pulling import pull_all
 from consumer.replies import Pulse
-from consumer.settings import Settings
+from consumer.settings import ModelSettings
 from consumer.store import Store
 
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
@@ -63,7 +63,7 @@ def explained(error: StoreError, url: str) -> SetupError:
     return ConfigurationError(f"SUPABASE_URL: {url} does not answer like a Supabase project ({error}). Check the URL.")
 
 
-async def check_models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
+async def check_models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
     """Digest by canonical name of the configured models; with `pull_missing`, what is not there is pulled first.
 
     Raises:
@@ -83,11 +83,11 @@ async def check_models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
     return {canonical(name): found[canonical(name)] for name in settings.models.values()}
 
 
-def _missing(settings: Settings, found: Mapping[str, str]) -> list[str]:
+def _missing(settings: ModelSettings, found: Mapping[str, str]) -> list[str]:
     return [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
 
 
-async def _models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
+async def _models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
     try:
         return await ollama.models()
     except JobError as error:
@@ -96,7 +96,7 @@ async def _models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
         ) from error
 
 
-async def _pull(ollama: Ollama, settings: Settings, missing: Sequence[str]) -> None:
+async def _pull(ollama: Ollama, settings: ModelSettings, missing: Sequence[str]) -> None:
     try:
         await pull_all(ollama, missing, bars=sys.stderr.isatty() and settings.log_format != "json")
     except ModelNotFound as error:

@@ -17,12 +17,11 @@ from loguru import logger
 from consumer.errors import InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
-from consumer.lease import Lease
+from consumer.lease import Lease, Ledger
 from consumer.outcome import RetryPolicy, decide
 from consumer.ports import Handler
 from consumer.retry import full_jitter
 from consumer.steps import Steps, Workbench
-from consumer.store import Store
 
 HandBack = Released(0, "the worker stops")
 # Seconds between two tries to write an outcome, at most: somebody waits for it. And once the worker stops.
@@ -41,7 +40,7 @@ class Runner:
     """Runs attempts; one instance serves all slots of a worker."""
 
     def __init__(
-        self, store: Store, bench: Workbench, handler_for: Callable[[str], Handler], policy: RetryPolicy, limits: Limits
+        self, store: Ledger, bench: Workbench, handler_for: Callable[[str], Handler], policy: RetryPolicy, limits: Limits
     ) -> None:
         self._store = store
         self._bench = bench

@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -28,6 +28,7 @@ _HINTS = {
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
 }
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+S = TypeVar("S", bound="ModelSettings")
 
 
 def _default_worker_id() -> str:
@@ -35,22 +36,14 @@ def _default_worker_id() -> str:
     return f"{host}-{secrets.token_hex(4)}"
 
 
-class Settings(BaseSettings):
-    """The worker's settings. Field names in capitals are the environment variables; all durations are seconds."""
+class ModelSettings(BaseSettings):
+    """What work with the model server needs. Field names in capitals are the environment variables; seconds."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    supabase_url: str
-    supabase_service_role_key: SecretStr
     ollama_local_url: str = "http://127.0.0.1:11434"
-    redis_url: SecretStr | None = None
-    worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
-    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
-    model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
-    model_batch_wait: Seconds = 120
-
     analyze_model: str = "mistral:7b"
     generate_model: str = "qwen2.5:7b"
     pull_missing: bool = False
@@ -62,18 +55,12 @@ class Settings(BaseSettings):
     ollama_keep_alive: str = "10m"
 
     max_retries: Annotated[int, Field(ge=0, le=20)] | None = None
-    retry_delay_base: Seconds = 1
-    lease_seconds: Annotated[int, Field(ge=5, le=3600)] = 20
     job_timeout: Seconds = 1800
-    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 30
-    missed_event_grace: Seconds = 5
-    shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
-    realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
 
-    @field_validator("supabase_url", "ollama_local_url")
+    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
     @classmethod
     def _is_a_url(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -83,14 +70,6 @@ class Settings(BaseSettings):
             raise ValueError("must have no user, password, query or fragment")
         _ = parts.port  # raises ValueError when it is none
         return value.rstrip("/")
-
-    @field_validator("supabase_service_role_key")
-    @classmethod
-    def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
-        reason = _unfit(value.get_secret_value().strip())
-        if reason:
-            raise ValueError(reason)
-        return SecretStr(value.get_secret_value().strip())
 
     @field_validator("ollama_keep_alive")
     @classmethod
@@ -103,11 +82,6 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
-
-    @property
-    def realtime_url(self) -> str:
-        """Where the Realtime client connects."""
-        return f"{self.supabase_url}/realtime/v1"
 
     @property
     def clocks(self) -> ClockSettings:
@@ -125,14 +99,55 @@ class Settings(BaseSettings):
         return {"analyze": self.analyze_model, "generate": self.generate_model}
 
 
+class Settings(ModelSettings):
+    """The worker's settings."""
+
+    supabase_url: str
+    supabase_service_role_key: SecretStr
+    redis_url: SecretStr | None = None
+    worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
+    model_batch_wait: Seconds = 120
+
+    retry_delay_base: Seconds = 1
+    lease_seconds: Annotated[int, Field(ge=5, le=3600)] = 20
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 30
+    missed_event_grace: Seconds = 5
+    shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
+    realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
+
+    @field_validator("supabase_service_role_key")
+    @classmethod
+    def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
+        reason = _unfit(value.get_secret_value().strip())
+        if reason:
+            raise ValueError(reason)
+        return SecretStr(value.get_secret_value().strip())
+
+    @property
+    def realtime_url(self) -> str:
+        """Where the Realtime client connects."""
+        return f"{self.supabase_url}/realtime/v1"
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read and check the settings; `overrides` (field names) win over the environment.
 
     Raises:
         ConfigurationError: one line per wrong variable.
     """
+    return _load(Settings, overrides)
+
+
+def load_model_settings(**overrides: Any) -> ModelSettings:
+    """The same without the database's settings, for commands that need the model server only."""
+    return _load(ModelSettings, overrides)
+
+
+def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
     except OSError as error:
