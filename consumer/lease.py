@@ -164,8 +164,10 @@ class Lease:
             self._changed.clear()
             wait = self._due_at() - time.monotonic()
             if wait > 0:
+                # Not wait_for: before Python 3.12 it drops a cancellation that meets the change it waits for.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
             elif self._may_renew():
                 async with self._writing:
                     if self._due_at() <= time.monotonic():  # a flush may have come first

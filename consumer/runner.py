@@ -40,7 +40,12 @@ class Runner:
     """Runs attempts; one instance serves all slots of a worker."""
 
     def __init__(
-        self, store: Ledger, bench: Workbench, handler_for: Callable[[str], Handler], policy: RetryPolicy, limits: Limits
+        self,
+        store: Ledger,
+        bench: Workbench,
+        handler_for: Callable[[str], Handler],
+        policy: RetryPolicy,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._bench = bench

@@ -1,12 +1,13 @@
 """The command `consumer`. Thin commands over the same functions that the service uses; data on stdout, words on stderr.
 
-Exit codes follow sysexits: 78 configuration, 69 unavailable, 65 bad data, 64 usage (click: 2).
+Exit codes follow sysexits: 78 configuration, 69 unavailable, 66 no input, 65 bad data, 64 usage (click: 2).
 """
 
 from __future__ import annotations
 
 import click
 
+from consumer.cli.evaluate import evaluate
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, cancel, retry, reconcile, audit, validate):
+for command in (run, dev, demo, submit, status, cancel, retry, reconcile, audit, validate, evaluate):
     main.add_command(command)
