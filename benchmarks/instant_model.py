@@ -1,9 +1,9 @@
 """A stub of Ollama's protocol that answers at once: for measuring the worker's own cost, and for runs of many jobs.
 
-It answers every request with the smallest JSON that fits the request's schema. `hold` keeps streams open after their
-first tokens until it is set, so that a test can act in the middle of a generation; `pause` seconds pass at the same
-place, `load_pause` seconds when a model is loaded. Stopped and started again, it keeps its port. Anything about a
-model's behaviour is measured and tested with the real small model instead (devstack/model).
+It answers every request with the smallest JSON that fits the request's schema, `{}` when there is none. `hold` keeps
+streams open after their first tokens until it is set, so that a test can act in the middle of a generation; `pause`
+seconds pass at the same place, `load_pause` seconds when a model is loaded. Stopped and started again, it keeps its
+port. Anything about a model's behaviour is measured and tested with the real small model instead (devstack/model).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class InstantModel:
 
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
         """The lines of one answer; tests override it to script a model."""
-        text = json.dumps(smallest(body["format"]))
+        text = json.dumps(smallest(body["format"])) if "format" in body else "{}"
         half = len(text) // 2
         self.streams += 1
         self.open_streams += 1

@@ -153,7 +153,7 @@ class _Watched:
 
 def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watched, seconds: float) -> Score:
     workflow = outcome.workflow if isinstance(outcome, Completed) else {}
-    types = _types(workflow)
+    types = types_of(workflow)
     missing = [label for label in case.nodes if not either(label) & types]
     return Score(
         id=case.id,
@@ -164,7 +164,7 @@ def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watche
         model_repairs=row.model_repairs,
         attempts=row.attempts,
         seconds=round(seconds, 3),
-        trigger_right=None if case.trigger is None else _triggered(case.trigger, types),
+        trigger_right=None if case.trigger is None else trigger_right(case.trigger, types),
         nodes_found=len(case.nodes) - len(missing),
         nodes_wanted=len(case.nodes),
         nodes_missing=tuple(missing),
@@ -186,13 +186,13 @@ def violations(case: Case, outcome: Completed | Failed) -> list[str]:
     return [violation.code for violation in found]
 
 
-def _triggered(label: str, types: frozenset[str]) -> bool:
+def trigger_right(label: str, types: frozenset[str]) -> bool:
     """Whether what starts the workflow is what the label allows, and nothing else."""
     triggers = {node.name for node in Catalog.load() if node.trigger} & types
     return bool(triggers) and triggers <= either(label)
 
 
-def _types(workflow: Mapping[str, Any]) -> frozenset[str]:
+def types_of(workflow: Mapping[str, Any]) -> frozenset[str]:
     """The node types of any JSON object, however odd."""
     nodes = workflow.get("nodes")
     found = (node.get("type") for node in nodes if isinstance(node, dict)) if isinstance(nodes, list) else ()

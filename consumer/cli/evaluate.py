@@ -48,7 +48,10 @@ def _writable(context: click.Context, parameter: click.Parameter, value: Path | 
 async def evaluate(
     prompts: Path, model: str | None, as_json: bool, baseline: Path | None, save: Path | None, old: bool
 ) -> None:
-    """Run PROMPTS (one JSON object a line) through the pipeline and score the results. Needs no database.
+    """Run PROMPTS through the pipeline and score the results. Needs the model server only, no database.
+
+    PROMPTS holds one JSON object a line: id and prompt; if need be mode, config, current_workflow and
+    execution_history; and as labels trigger, nodes (types that must be there; "a|b" allows either) and tags.
 
     \b
     Example:

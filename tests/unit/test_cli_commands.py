@@ -37,7 +37,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "demo", "dev", "reconcile", "retry", "run", "status", "submit", "validate",
+        "audit", "cancel", "demo", "dev", "eval", "reconcile", "retry", "run", "status", "submit", "validate",
     ]  # fmt: skip
 
 

@@ -255,3 +255,11 @@ async def test_the_keeper_ends_with_the_lease() -> None:
         assert asyncio.all_tasks() > before
         lease.log("never sent")
     assert asyncio.all_tasks() == before
+
+
+async def test_an_attempt_ends_even_when_its_last_word_comes_in_the_same_moment() -> None:
+    async with asyncio.timeout(5), leased() as (lease, _):
+        await until("the keeper waits", lambda: lease._keeper is not None)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        lease.log("The last word")
