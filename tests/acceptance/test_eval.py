@@ -22,13 +22,42 @@ PROMPTS = (
 Done = subprocess.CompletedProcess[str]
 
 
+def babble(model: str) -> list[bytes]:
+    """An answer without JSON."""
+    return [
+        ndjson_line(model, "Sure!"),
+        ndjson_line(model, "", done=True, done_reason="stop", total_duration=3000, **COUNTS),
+    ]
+
+
 class Babbler(InstantModel):
     """Never answers with JSON."""
 
     async def _stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
         self.streams += 1
-        yield ndjson_line(body["model"], "Sure!")
-        yield ndjson_line(body["model"], "", done=True, done_reason="stop", total_duration=3000, **COUNTS)
+        for line in babble(body["model"]):
+            yield line
+
+
+class Stumbler(InstantModel):
+    """Babbles once, in its second answer."""
+
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        number = self.streams
+        async for line in super()._stream(body):
+            if number != 1:
+                yield line
+        for line in babble(body["model"]) if number == 1 else ():
+            yield line
+
+
+class Dying(InstantModel):
+    """Is gone with its first answer."""
+
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        self._server.close()
+        yield ndjson_line(body["model"], "{")
+        raise ConnectionResetError
 
 
 @pytest.fixture
@@ -90,6 +119,13 @@ def test_a_model_server_that_does_not_answer_is_named(folder: Path) -> None:
     assert "OLLAMA_LOCAL_URL: no answer from http://127.0.0.1:1" in done.stderr
 
 
+@pytest.mark.slow
+async def test_a_model_server_that_dies_ends_the_run_and_is_named(folder: Path) -> None:
+    done = await evaluated(folder, model=Dying())
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "consumer: the model server cannot be used: " in done.stderr
+
+
 async def test_the_old_system_stands_beside_it_and_is_judged_by_the_same_rules(folder: Path) -> None:
     done = await evaluated(folder, "--json", "--old")
     assert figures(done)["shares"]["completed_and_valid"]["hits"] == 3
@@ -106,6 +142,15 @@ async def test_unusable_answers_are_asked_for_again_as_in_a_job(folder: Path) ->
     assert found["outcomes"] == {"OUTPUT_NOT_JSON": 3}
     assert found["attempts"] == server.streams == 3 * 4
     assert found["shares"]["nodes_found"] == {"hits": 0, "of": 2, "share": 0.0, "low": 0.0, "high": 0.6576}
+
+
+async def test_the_next_attempt_goes_on_from_the_checkpoint_and_no_token_counts_twice(folder: Path) -> None:
+    (folder / "prompts.jsonl").write_text(json.dumps(PROMPTS[0]))
+    server = Stumbler()
+    found = figures(await evaluated(folder, "--json", model=server))
+    assert found["outcomes"] == {"completed": 1}
+    assert (found["attempts"], server.streams) == (2, 3)
+    assert (found["input_tokens"], found["output_tokens"]) == (30, 6)
 
 
 async def test_a_run_as_good_as_the_saved_one_passes(folder: Path) -> None:
