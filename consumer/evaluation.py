@@ -154,6 +154,7 @@ class _Watched:
 def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watched, seconds: float) -> Score:
     workflow = outcome.workflow if isinstance(outcome, Completed) else {}
     types = types_of(workflow)
+    triggers = types & {node.name for node in Catalog.load() if node.trigger}
     missing = [label for label in case.nodes if not either(label) & types]
     return Score(
         id=case.id,
@@ -164,7 +165,8 @@ def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watche
         model_repairs=row.model_repairs,
         attempts=row.attempts,
         seconds=round(seconds, 3),
-        trigger_right=None if case.trigger is None else trigger_right(case.trigger, types),
+        triggers=tuple(sorted(triggers)),
+        trigger_right=None if case.trigger is None else trigger_right(case.trigger, triggers),
         nodes_found=len(case.nodes) - len(missing),
         nodes_wanted=len(case.nodes),
         nodes_missing=tuple(missing),
@@ -186,9 +188,8 @@ def violations(case: Case, outcome: Completed | Failed) -> list[str]:
     return [violation.code for violation in found]
 
 
-def trigger_right(label: str, types: frozenset[str]) -> bool:
+def trigger_right(label: str, triggers: frozenset[str]) -> bool:
     """Whether what starts the workflow is what the label allows, and nothing else."""
-    triggers = {node.name for node in Catalog.load() if node.trigger} & types
     return bool(triggers) and triggers <= either(label)
 
 

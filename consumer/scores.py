@@ -71,7 +71,7 @@ class Score(_Value):
     """What one prompt came to. `violations` and `repairs` are codes; `code` says why it failed.
 
     `attempts` begun, `model_repairs` asked for, tokens of all answers that came to their end, `seconds` of wall clock.
-    `trigger_right` is None, and `nodes_wanted` 0, where the prompt has no such label.
+    `triggers` start the workflow. `trigger_right` is None, and `nodes_wanted` 0, where the prompt has no such label.
     """
 
     id: str
@@ -84,6 +84,7 @@ class Score(_Value):
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    triggers: tuple[str, ...] = ()
     trigger_right: bool | None = None
     nodes_found: int = 0
     nodes_wanted: int = 0
@@ -93,6 +94,11 @@ class Score(_Value):
     def valid(self) -> bool:
         """Completed, and the validator finds nothing."""
         return self.outcome == "completed" and not self.violations
+
+    @property
+    def as_labelled(self) -> bool:
+        """Whether all that a reader expects is there."""
+        return self.trigger_right is not False and not self.nodes_missing
 
 
 class Figures(_Value):

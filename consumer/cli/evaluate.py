@@ -146,6 +146,8 @@ def _show(report: Report, as_json: bool) -> None:
     for system, figures in report.systems.items():
         if any(not score.valid for score in figures.prompts):
             console.print(_failures(_TITLES[system], figures))
+        if any(score.valid and not score.as_labelled for score in figures.prompts):
+            console.print(_missed(_TITLES[system], figures))
 
 
 def _overview(report: Report) -> Table:
@@ -185,4 +187,15 @@ def _failures(title: str, figures: Figures) -> Table:
     for score in figures.prompts:
         if not score.valid:
             table.add_row(score.id, score.code or score.outcome, ", ".join(dict.fromkeys(score.violations)))
+    return table
+
+
+def _missed(title: str, figures: Figures) -> Table:
+    from rich.table import Table
+
+    table = Table("prompt", "wrong trigger", "nodes not there", title=f"Labels missed: {title}", title_justify="left")
+    for score in figures.prompts:
+        if score.valid and not score.as_labelled:
+            wrong = ", ".join(score.triggers) if score.trigger_right is False else ""
+            table.add_row(score.id, wrong, ", ".join(score.nodes_missing))
     return table

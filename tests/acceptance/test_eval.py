@@ -90,6 +90,13 @@ async def test_people_get_a_table_and_progress_beside_it(folder: Path) -> None:
     assert "old system" not in done.stdout
 
 
+async def test_labels_that_were_missed_are_listed(folder: Path) -> None:
+    odd = {"id": "odd", "prompt": "Every day at 9 write a log line", "trigger": "form", "nodes": ["jira", "log_output"]}
+    (folder / "prompts.jsonl").write_text(json.dumps(odd))
+    (row,) = [line for line in (await evaluated(folder)).stdout.splitlines() if line.startswith("│ odd")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["odd", "schedule", "jira"]
+
+
 async def test_programs_get_every_figure(folder: Path) -> None:
     found = figures(await evaluated(folder, "--json"))
     assert found["shares"]["trigger_right"] == {"hits": 2, "of": 2, "share": 1.0, "low": 0.3424, "high": 1.0}

@@ -55,13 +55,13 @@ def test_a_failure_has_the_violations_that_made_it_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("types", "right"),
-    [({"form", "jira"}, True), ({"webhook"}, True), ({"jira"}, False), ({"form", "schedule"}, False), (set(), False)],
+    ("triggers", "right"),
+    [({"form"}, True), ({"form", "webhook"}, True), ({"form", "schedule"}, False), (set(), False)],
 )
 def test_the_trigger_is_right_when_it_is_one_that_the_label_allows_and_the_only_one(
-    types: set[str], right: bool
+    triggers: set[str], right: bool
 ) -> None:
-    assert trigger_right("form|webhook", frozenset(types)) is right
+    assert trigger_right("form|webhook", frozenset(triggers)) is right
 
 
 def old_step() -> ModelStep:
