@@ -19,12 +19,12 @@ CASES = (
 
 
 async def test_two_prompts_end_valid_and_are_scored_with_the_servers_figures() -> None:
-    server, told = ModelServer(names=("tiny",)), list[Score]()
+    server, told = ModelServer(names=("tiny:135m",)), list[Score]()
     await server.start()
     try:
         settings = ModelSettings(
-            _env_file=None, ollama_local_url=server.url, ollama_num_ctx=4096, analyze_model="tiny",
-            generate_model="tiny",
+            _env_file=None, ollama_local_url=server.url, ollama_num_ctx=4096, analyze_model="tiny:135m",
+            generate_model="tiny:135m",
         )  # type: ignore[call-arg]  # fmt: skip
         figures = await evaluate(settings, CASES, "pipeline", lambda number, of, score: told.append(score))
     finally:

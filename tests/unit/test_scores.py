@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.scores import Figures, Report, Score, Share, Z, differences, regressions, wilson
+from tests.conftest import ROOT
 
 COUNTS = st.integers(1, 2000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of)))
 
@@ -108,3 +109,9 @@ def test_other_models_and_other_prompts_are_told() -> None:
         "the baseline is of other models: n",
         "the baseline is of another file of prompts",
     ]
+
+
+def test_the_shipped_baseline_can_be_compared_with() -> None:
+    saved = Report.model_validate_json((ROOT / "benchmarks" / "eval-baseline-135m.json").read_text())
+    assert saved.systems["pipeline"].shares["completed_and_valid"].of >= 60
+    assert regressions(saved, saved) == []
