@@ -9,6 +9,7 @@ wait for the loaded one.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Lanes:
     """The turns at the model server: one call per model, and one model at a time unless both are known to fit.
 
     `models` maps a kind of step to its model; `concurrency` is how many jobs the worker works on at once, not counting
-    those that it takes ahead for a batch. `on_change` is called when `room` may have changed.
+    those that it takes ahead for a batch. `on_change` is called when `room` may have changed. `turns` counts the calls
+    that came to their turn, by model; `changes`, how often the next turn was another model's, while only one fits.
     """
 
     def __init__(self, models: Mapping[StepName, str], concurrency: int = 1, batching: Batching | None = None) -> None:
@@ -63,6 +65,8 @@ class Lanes:
         self.on_change: Callable[[], None] = lambda: None
         self.model: str | None = None
         self.both_fit = False
+        self.turns: Counter[str] = Counter()
+        self.changes = 0
 
     @property
     def in_use(self) -> frozenset[str]:
@@ -185,6 +189,8 @@ class Lanes:
             self._left.clear()
             others_wait = any(other.model != caller.model for other in self._callers)
             self._in_a_row = (self._in_a_row if caller.model == self.model else 0) + others_wait
+            self.turns[caller.model] += 1
+            self.changes += self.model not in (None, caller.model) and not self.both_fit
             self.model = caller.model
             caller.turn.set_result(None)
             self.on_change()

@@ -58,7 +58,10 @@ class Trouble:
 
 
 class Recovery:
-    """Owns the circuit. `trouble` says why it is open; `cures` counts the ladders that ended well by an unload."""
+    """Owns the circuit. `trouble` says why it is open; `cures` counts the ladders that ended well by an unload.
+
+    `looks` counts the reports that were looked into.
+    """
 
     def __init__(
         self, ollama: Ollama, lanes: Lanes, ladder: Ladder | None = None, on_change: Callable[[], None] = lambda: None
@@ -72,11 +75,18 @@ class Recovery:
         self._verdict: asyncio.Future[str | None] | None = None
         self.trouble: Trouble | None = None
         self.cures = 0
+        self.looks = 0
+
+    @property
+    def suspicion(self) -> str | None:
+        """What is being looked into, before the verdict."""
+        return str(self._suspect[1]) if self._suspect and self._verdict is not None else None
 
     def report(self, model: str, error: JobError) -> None:
         """A call of `model` failed; called before its turn ends, so that nobody else walks into the same hole."""
         if self._verdict is None and self.trouble is None:
             logger.warning("the model server is looked into: {}", error)
+            self.looks += 1
             self._suspect = (model, error)
             self._verdict = asyncio.get_running_loop().create_future()
             self._lanes.pause()

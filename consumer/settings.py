@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
+from consumer.hosts import Place, is_loopback, parse_place
 from consumer.job import JOB_ID_PATTERN
 
 _HINTS = {
@@ -26,7 +27,12 @@ _HINTS = {
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
+    "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
+# Where `--http` listens when it is given no host, no port, or neither (contract §3).
+HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
+SHORTEST_TOKEN = 16
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -69,6 +75,10 @@ class Settings(BaseSettings):
     shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
     realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
 
+    http_listen: str | None = None
+    # After `http_listen`: whether it is needed depends on that.
+    worker_api_token: Annotated[SecretStr | None, Field(validate_default=True)] = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
 
@@ -98,6 +108,28 @@ class Settings(BaseSettings):
             raise ValueError("is neither seconds nor a duration such as 10m, 1h30m or -1")
         return value
 
+    @field_validator("http_listen")
+    @classmethod
+    def _is_a_place(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_place(value, HTTP_HOST)
+        return value
+
+    @field_validator("worker_api_token")
+    @classmethod
+    def _is_a_token_where_one_is_needed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        listen = info.data.get("http_listen")
+        if value is None:
+            if listen is not None and not is_loopback(parse_place(listen, HTTP_HOST).host):
+                raise ValueError(f"is not set, but other machines can reach {listen}")
+            return None
+        token = value.get_secret_value().strip()
+        if not re.fullmatch(r"[!-~]*", token):
+            raise ValueError("holds characters that no header can carry")
+        if len(token) < SHORTEST_TOKEN:
+            raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
+        return SecretStr(token)
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -107,6 +139,14 @@ class Settings(BaseSettings):
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def http_place(self) -> Place | None:
+        """Where the worker answers HTTP; None: nowhere."""
+        if self.http_listen is None:
+            return None
+        place = parse_place(self.http_listen, HTTP_HOST)
+        return place if place.port is not None else Place(place.host, HTTP_PORT)
 
     @property
     def clocks(self) -> ClockSettings:

@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
@@ -20,6 +20,7 @@ from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
 from consumer.lanes import Lanes, StepName
 from consumer.lease import Lease
+from consumer.metrics import Observer
 from consumer.observability import added, summary
 from consumer.ollama import Answer, Ollama
 from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
@@ -44,6 +45,7 @@ class Workbench:
     digests: Mapping[str, str]
     load_clock: float
     first_token_clock: float
+    observer: Observer = field(default_factory=Observer)
 
 
 class Steps:
@@ -120,8 +122,10 @@ class Steps:
             raise await self._judged(error) from error
         self._measure(model, answer)
         figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
+        self._bench.observer.called(model, step.name, figures.as_json())
         self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
-        value = step.read(self._job, self._done, answer.text)
+        with self._counted(step, model):
+            value = step.read(self._job, self._done, answer.text)
         done = Checkpoint(input_hash=self._hash(step, request), value=value, figures=self._figures[step.name])
         self._lease.checkpoint(step.name, done, step.band[1], self.observability)
         return value
@@ -148,10 +152,19 @@ class Steps:
 
     async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         try:
-            await self._load(model)
-            return await self._listened(step, request, model)
+            with self._counted(step, model):
+                await self._load(model)
+                return await self._listened(step, request, model)
         except SUSPICIOUS as error:
             self._bench.recovery.report(model, error)
+            raise
+
+    @contextmanager
+    def _counted(self, step: ModelStep, model: str) -> Iterator[None]:
+        try:
+            yield
+        except JobError as error:
+            self._bench.observer.call_failed(model, step.name, error)
             raise
 
     async def _load(self, model: str) -> None:
@@ -177,10 +190,7 @@ class Steps:
             return
         self._bench.ollama.doubt_gpu(model, speed.slow)
         if speed.slow:
-            logger.warning(
-                "{!r} writes {:.1f} tokens/s, usual are {:.1f}: has the server lost its GPU? Look at `ollama ps`",
-                model, speed.last, speed.usual,
-            )  # fmt: skip
+            logger.warning("{}", speed.alarm(model))
         else:
             logger.info("{!r} writes {:.1f} tokens/s again", model, speed.last)
 

@@ -10,7 +10,7 @@ import click
 from consumer.cli.common import EX_DATAERR, command, fail, parse_since, print_json, with_store
 from consumer.errors import EX_UNAVAILABLE, StoreError
 from consumer.logs import configure_logs
-from consumer.settings import load_settings
+from consumer.settings import HTTP_HOST, HTTP_PORT, load_settings
 
 # Where reconcile_workflow_jobs stops counting (sql_migrations/17).
 COUNTED_UP_TO = 1000
@@ -18,8 +18,12 @@ STATEMENT_TIMEOUT = ": 57014: "
 
 
 @click.command()
+@click.option(
+    "--http", is_flag=False, flag_value=f"{HTTP_HOST}:{HTTP_PORT}", metavar="[HOST:PORT]",
+    help=f"Answer /health, /metrics, /healthz and /readyz here; without a value on {HTTP_HOST}:{HTTP_PORT}.",
+)  # fmt: skip
 @command
-async def run() -> None:
+async def run(http: str | None) -> None:
     """Run the worker until SIGTERM or Ctrl-C (a second one hands running jobs back at once).
 
     \b
@@ -28,7 +32,7 @@ async def run() -> None:
     """
     from consumer.app import run_worker  # the settings are checked before the heavy imports
 
-    settings = load_settings()
+    settings = load_settings(**({} if http is None else {"http_listen": http}))
     configure_logs(settings.log_level, settings.log_format)
     await run_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
