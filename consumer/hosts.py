@@ -6,8 +6,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-_NAME = re.compile(r"(?=.{1,253}$)(?!\d+$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-_PLACE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>\d{1,5}))?")
+_NAME = re.compile(r"(?=.{1,253}$)(?![0-9]+$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_PLACE = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>[0-9]{1,5}))?")
 MAX_PORT = 65_535
 
 
