@@ -11,6 +11,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -22,7 +23,7 @@ from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
-from consumer.hosts import Place
+from consumer.hosts import Place, is_loopback
 from consumer.http_guard import Guard
 from consumer.prometheus import Exporter
 from consumer.status import Status
@@ -42,14 +43,15 @@ class Face:
     `token`, where there is one, is asked for by all paths but the open ones.
 
     Raises:
-        ConfigurationError: this machine has no such address, or this user may not have the port.
+        ConfigurationError: this machine has no such address, this user may not have the port, or other machines can
+            reach it and there is no token.
         ServiceUnavailable: the port is taken.
     """
 
     def __init__(self, place: Place, token: SecretStr | None) -> None:
         self.observer = Exporter()
         self._token = token
-        self._listener = _bound(place)
+        self._listener = _bound(place, open_to_others=token is not None)
         host, port = self._listener.getsockname()[:2]
         self.place = Place(host, port)
 
@@ -146,11 +148,13 @@ async def _serve(server: _Quiet, listener: socket.socket) -> None:
         server.up.set()
 
 
-def _bound(place: Place) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise _cannot(place, error) from error
+def _bound(place: Place, *, open_to_others: bool) -> socket.socket:
+    family, address = _resolved(place)
+    if not (open_to_others or is_loopback(str(address[0]))):
+        raise ConfigurationError(
+            f"WORKER_API_TOKEN: is not set, but other machines can reach {place}. Set it to 16 or more characters, "
+            "e.g. the output of: openssl rand -hex 24 (or listen on 127.0.0.1)."
+        )
     # The protocol must be named, or asyncio leaves Nagle's algorithm on and an answer waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -161,6 +165,14 @@ def _bound(place: Place) -> socket.socket:
         listener.close()
         raise _cannot(place, error) from error
     return listener
+
+
+def _resolved(place: Place) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    try:
+        family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise _cannot(place, error) from error
+    return family, address
 
 
 def _cannot(place: Place, error: OSError) -> SetupError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,15 +12,13 @@ from typing import cast
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from loguru import logger
 
 from consumer import http
 from consumer.app import Worker, build_ollama, connected
-from consumer.errors import ModelTimeout
+from consumer.errors import ConfigurationError, ModelTimeout
 from consumer.hosts import Place
 from consumer.http import Face
-from consumer.http_guard import Guard
 from consumer.lanes import Lanes
 from consumer.prometheus import Exporter
 from consumer.settings import load_settings
@@ -140,6 +139,23 @@ async def test_every_answer_ends_its_connection_and_is_kept_by_nobody(worker: Wo
             assert "server" not in headers
 
 
-def test_an_address_that_others_reach_is_never_served_without_a_token() -> None:
-    with pytest.raises(ValueError, match="a token is a must"):
-        Guard(FastAPI(), "10.0.0.1", None, ())
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_an_address_that_others_reach_is_not_taken_without_a_token(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^WORKER_API_TOKEN: is not set, but other machines can reach"):
+        Face(Place(host, 0), None)
+
+
+def test_it_is_the_address_that_counts_and_not_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: elsewhere)
+    with pytest.raises(ConfigurationError, match="other machines can reach"):
+        Face(Place("localhost", 0), None)
+
+
+def test_a_name_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ConfigurationError, match=r"worker.example:1 \(Name or service not known\)\. Choose an address"):
+        Face(Place("worker.example", 1), None)

@@ -58,6 +58,18 @@ class Turns:
         return self.order
 
 
+async def test_turns_are_counted_by_model_and_changes_while_one_fits() -> None:
+    lane = lanes()
+    assert (await Turns(lane).leave_all(), lane.changes) == ([], 0)
+    for fits, names in ((False, ("a1", "g1", "g2", "a2")), (True, ("g3", "a3"))):
+        lane.observe(GPU if fits else GPU[:1])
+        for name in names:
+            turns = Turns(lane)
+            await turns.ask(name)
+            await turns.leave_all()
+    assert (lane.turns, lane.changes) == ({A: 3, G: 3}, 2)
+
+
 @asynccontextmanager
 async def held(turns: Turns, *names: str) -> AsyncIterator[None]:
     await turns.ask(*names)
