@@ -2,8 +2,8 @@
 
 It answers every request with the smallest JSON that fits the request's schema. `hold` keeps streams open after their
 first tokens until it is set, so that a test can act in the middle of a generation; `pause` seconds pass at the same
-place. Stopped and started again, it keeps its port. Anything about a model's behaviour is measured and tested with the
-real small model instead (devstack/model).
+place, `load_pause` seconds when a model is loaded. Stopped and started again, it keeps its port. Anything about a
+model's behaviour is measured and tested with the real small model instead (devstack/model).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class InstantModel:
         self.names = names
         self.loaded: set[str] = set()
         self.hold: asyncio.Event | None = None
-        self.pause = 0.0
+        self.pause = self.load_pause = 0.0
+        self.digest = "0" * 64
         self._port = 0
         self.streams = 0
         self.open_streams = 0
@@ -79,12 +80,13 @@ class InstantModel:
                 self.loaded.discard(body["model"])
                 _plain(writer, {"model": body["model"], "created_at": CREATED, "done": True, "done_reason": "unload"})
             case "/api/chat":
+                await asyncio.sleep(0 if body["model"] in self.loaded else self.load_pause)
                 self.loaded.add(body["model"])
                 reason = "length" if body.get("messages") else "load"
                 _plain(writer, {"model": body["model"], "created_at": CREATED, "done": True, "done_reason": reason})
             case "/api/tags" | "/api/ps":
                 names = self.names if path == "/api/tags" else sorted(self.loaded)
-                models = [{"name": name, "model": name, "digest": "0" * 64} for name in names]
+                models = [{"name": name, "model": name, "digest": self.digest} for name in names]
                 _plain(writer, {"models": models})
             case "/api/version":
                 _plain(writer, {"version": "0.33.0-instant"})

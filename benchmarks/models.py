@@ -1,7 +1,7 @@
 """What the lanes are worth: the real small model under two names, on a server with room for one.
 
-Called by `make bars`; alone: `python -m benchmarks.models`. Compares runs of the same jobs (same ids, so same seeds): in
-batches as by default, and one by one (MODEL_BATCH_SIZE=1).
+Called by `make bars`; alone: `python -m benchmarks.models`. Compares runs of the same jobs (same ids, so same seeds):
+in batches as by default, and one by one (MODEL_BATCH_SIZE=1).
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ from dataclasses import astuple, dataclass
 import click
 import psutil
 
-from benchmarks.lines import Bars
 from benchmarks.chaos.crowd import JOBS
 from benchmarks.chaos.run import Options, Scene, scene, users, working
 from benchmarks.chaos.trouble import Trouble
+from benchmarks.lines import Bars
 
 EVERY = 10.0
 # Share of the run that is warm-up.

@@ -35,16 +35,19 @@ class Dispatcher:
     """Owns the jobs in work. `room` says how many more to take when there are so many.
 
     `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs.
+    `prefer` is asked before every claim: the step whose model is loaded, "analyze" or "generate", or None.
     """
 
     def __init__(
-        self, store: Store, runner: Runner, bell: Doorbell, *, room: Callable[[int], int], max_retries: int | None
-    ) -> None:
+        self, store: Store, runner: Runner, bell: Doorbell, *, room: Callable[[int], int], max_retries: int | None,
+        prefer: Callable[[], str | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._runner = runner
         self._bell = bell
         self._room = room
         self._max_retries = max_retries
+        self._prefer = prefer
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._claim_key = secrets.token_hex(8)
@@ -141,8 +144,9 @@ class Dispatcher:
         hints, asked_at, room = self._bell.clear(), time.monotonic(), self.free_slots
         try:
             claim = await self._store.claim(
-                room, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries
-            )
+                room, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries,
+                prefer=self._prefer(),
+            )  # fmt: skip
         except StoreError as error:
             pause = next(self._pauses)
             if isinstance(error, StoreRefused):

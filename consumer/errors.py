@@ -12,7 +12,7 @@ ConsumerError
     ├── ModelUnavailable · ModelNotFound · ModelOverloaded              the model server is not ready: no attempt burnt
     ├── ModelOutOfMemory · ModelTimeout · ModelStalledLoop              this try went wrong: try again, changed
     ├── OutputTruncated · OutputNotJson · WorkflowInvalid               the answer is unusable: try again, changed
-    └── JobCancelled · LeaseLost · AttemptsExhausted · InternalError
+    └── JobCancelled · LeaseLost · AttemptsExhausted · InternalError (RequestRefused)
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
+EX_UNAVAILABLE, EX_CONFIG = 69, 78
 
 Clock = Literal["load", "first_token", "between_tokens", "total"]
 
@@ -245,3 +244,7 @@ class AttemptsExhausted(JobError):
 
 class InternalError(JobError):
     """A defect of this program."""
+
+
+class RequestRefused(InternalError):
+    """The model server calls the request wrong: the same one would fail again."""

@@ -11,12 +11,16 @@ from consumer.ollama_wire import entries
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One loaded model: canonical name, bytes in all and on the GPU; `stopping`: it goes once it is idle (fact 6)."""
+    """One loaded model: canonical name, bytes in all and on the GPU; `stopping`: it goes once it is idle (fact 6).
+
+    `digest` is that of the model in memory, which a pull since its load may have replaced on the disk.
+    """
 
     name: str
     size: int
     size_vram: int
     stopping: bool = False
+    digest: str = ""
 
     @property
     def on_gpu(self) -> bool:
@@ -33,7 +37,9 @@ def loaded_models(reply: JsonObject) -> list[LoadedModel]:
     """The models that /api/ps lists; one that is being loaded is not among them (fact 6)."""
     now = datetime.now(UTC)
     return [
-        LoadedModel(name, _bytes(entry, "size"), _bytes(entry, "size_vram"), _expired(entry, now))
+        LoadedModel(
+            name, _bytes(entry, "size"), _bytes(entry, "size_vram"), _expired(entry, now), str(entry.get("digest", ""))
+        )
         for name, entry in entries(reply)
     ]
 

@@ -42,7 +42,7 @@ def added(first: JsonObject | None, second: JsonObject) -> JsonObject:
     """Figures of two calls of one step (an answer and its repair) as one."""
     if first is None:
         return second
-    both = {**first, **{key: round((first.get(key) or 0) + (second.get(key) or 0), 3) for key in SUMMED}}
+    both = {**second, **first, **{key: round((first.get(key) or 0) + (second.get(key) or 0), 3) for key in SUMMED}}
     return {**both, "tokens_per_second": _speed(both), "calls": first.get("calls", 1) + 1}
 
 

@@ -1,35 +1,30 @@
 """The driver of the model server: speaks Ollama's native API, keeps the clocks, names every failure.
 
-Called by the steps (preload, chat) and by the app (version, models, loaded, unload). Nothing of httpx leaves it. A
-connection serves one call: leaving a call closes it, which is what stops generation on the server (traces/ollama.md
-fact 7), and no call can meet a connection that has gone stale.
+Called by the steps (preload, chat, ps), by the recovery, and before the start (models, pull).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
-import httpx
+from loguru import logger
 
+from consumer.budget import Budget, PromptSize
 from consumer.clocks import Clocks, Stopwatch
-from consumer.errors import ConfigurationError, InternalError, ModelTimeout, ModelUnavailable
+from consumer.errors import InternalError, ModelTimeout, ModelUnavailable
 from consumer.job import JsonObject
 from consumer.loaded import LoadedModel, loaded_models
+from consumer.ollama_client import OllamaClient
+from consumer.ollama_pull import SILENCE_SECONDS, VERIFY_SECONDS, PullProgress, PullReply
 from consumer.ollama_reply import Answer, Delta, Figures, Reply
-from consumer.ollama_wire import MAX_LINE_BYTES, canonical, classify, clip, entries, error_text, keep_alive, parse
-from consumer.one_call import OneCall
+from consumer.ollama_wire import canonical, entries, keep_alive
 from consumer.ports import ModelRequest
 
 __all__ = ["Answer", "Clocks", "Delta", "Figures", "ModelOptions", "Ollama", "canonical"]
 
-CONNECT_SECONDS = 5.0
-MAX_PORT = 65_535
-# Lists and versions never touch the scheduler (facts/ollama.md §1.1): milliseconds, or the server is not there.
-ASK_SECONDS = 10.0
 # Unloading a hung runner takes the server 5 s (traces/ollama.md fact 4).
 UNLOAD_SECONDS = 30.0
 
@@ -63,24 +58,27 @@ class Ollama:
         self._on_gpu: set[str] = set()
         self._doubted: set[str] = set()
         self._options = options or ModelOptions()
-        self._client = _client(base_url, user_agent)
-        url = self._client.base_url
-        self._origin = f"{url.scheme}://{url.netloc.decode()}"
+        self._client = OllamaClient(base_url, user_agent)
         self._preload_ms: dict[str, float] = {}
+        self._budget = Budget(self._options.num_ctx)
 
     async def version(self) -> str:
         """The server's version. Green even when generation hangs (facts/ollama.md §1.1)."""
-        return str((await self._ask("/api/version")).get("version", ""))
+        return str((await self._client.ask("/api/version")).get("version", ""))
 
     async def models(self) -> dict[str, str]:
         """Canonical name → digest of every model on the server."""
-        return {name: str(entry.get("digest", "")) for name, entry in entries(await self._ask("/api/tags"))}
+        return {name: str(entry.get("digest", "")) for name, entry in entries(await self._client.ask("/api/tags"))}
 
     async def ps(self) -> list[LoadedModel]:
         """The models in memory; one that is loading is not there yet (fact 6)."""
-        listed = loaded_models(await self._ask("/api/ps"))
-        self._on_gpu = {entry.name for entry in listed if entry.on_gpu}
+        listed = loaded_models(await self._client.ask("/api/ps"))
+        self.learn(listed)
         return listed
+
+    def learn(self, loaded: Iterable[LoadedModel]) -> None:
+        """Which models are on a GPU: their clocks are shorter."""
+        self._on_gpu = {entry.name for entry in loaded if entry.on_gpu}
 
     def doubt_gpu(self, model: str, doubt: bool) -> None:
         """Whether the speed of `model` speaks against what `ps` says of its GPU."""
@@ -94,7 +92,7 @@ class Ollama:
         """
         body = {**self._frozen(model), "messages": [], "stream": False, "options": self._runner_options()}
         started = perf_counter()
-        reply = await self._whole("/api/chat", body, Stopwatch("load", self._clocks_of(model).load))
+        reply = await self._client.whole("/api/chat", body, Stopwatch("load", self.clocks_of(model).load))
         if reply.get("done") is not True:
             raise ModelUnavailable(f"the model server did not finish loading {model!r}")
         self._preload_ms[canonical(model)] = spent = (perf_counter() - started) * 1000
@@ -105,24 +103,55 @@ class Ollama:
 
         Raises:
             ModelTimeout: the first-token, between-tokens or total clock ran out.
+            PromptTooLong: before anything is sent, when the answer cannot fit behind the prompt.
             JobError: any other failure; `OutputTruncated` when the answer met its token limit.
         """
         body = self._chat_body(model, request)
-        clocks = self._clocks_of(model)
+        size, clocks = self._budget.admit(model, request), self.clocks_of(model)
         watch = Stopwatch("first_token", clocks.first_token, clocks.total)
-        reply = Reply(model, preload_ms=self._preload_ms.pop(canonical(model), 0.0))
-        async with self._exchange("/api/chat", body, watch) as response:
-            chunks = response.aiter_raw()
+        preload_ms = self._preload_ms.pop(canonical(model), 0.0)
+        was_cut = partial(self._was_cut, model, size)
+        reply = Reply(model, max_chars=request.max_chars, preload_ms=preload_ms, was_cut=was_cut)
+        async with self._client.exchange("/api/chat", body, watch) as read:
             while not reply.complete:
-                data = await watch.wait(self._read(chunks))
-                for item in reply.feed(data):
+                for item in reply.feed(await read()):
                     yield item
                 watch.arm("between_tokens", clocks.between_tokens)
+
+    def _was_cut(self, model: str, size: PromptSize, counted: int) -> bool:
+        """Whether the server seems to have cut the prompt, which is said in the log."""
+        cut = self._budget.cut(model, size, counted)
+        if cut:
+            logger.warning(
+                "{} may have seen a part of its prompt only: the server counted {} tokens of about {}, num_ctx is {}",
+                model, counted, self._budget.estimate(model, size), self._options.num_ctx,
+            )  # fmt: skip
+        return cut
 
     async def unload(self, model: str) -> None:
         """Ask the server to drop `model`; it goes when it is idle, at once when it hangs (facts 4, 6)."""
         body = {"model": model, "messages": [], "keep_alive": 0, "stream": False}
-        await self._ask("/api/chat", body, UNLOAD_SECONDS)
+        await self._client.ask("/api/chat", body, UNLOAD_SECONDS)
+
+    async def pull(self, model: str, silence: float = SILENCE_SECONDS) -> AsyncGenerator[PullProgress, None]:
+        """Have the server fetch `model`, which ends well only after its `success`; `silence`: seconds between lines.
+
+        Use it in `contextlib.aclosing`: to leave is to break off, and the next pull goes on where this one ended.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            JobError: any other failure; a `ModelUnavailable` may be gone the next time.
+        """
+        reply, watch = PullReply(model), Stopwatch("total", silence)
+        try:
+            async with self._client.exchange("/api/pull", {"model": model}, watch) as read:
+                while not reply.complete:
+                    for progress in reply.feed(await read()):
+                        yield progress
+                    watch.arm("total", VERIFY_SECONDS if reply.verifying else silence)
+        except ModelTimeout as late:
+            silent = f"the model server said nothing for {late.seconds:g} s while it pulled {model!r}"
+            raise ModelUnavailable(silent) from late
 
     async def canary(self, model: str, seconds: float) -> None:
         """One token of a loaded model: proof that it generates.
@@ -138,7 +167,7 @@ class Ollama:
             "options": {**self._runner_options(), "num_predict": 1},
         }
         self._preload_ms.pop(canonical(model), None)  # no job's load
-        reply = await self._whole("/api/chat", body, Stopwatch("first_token", seconds))
+        reply = await self._client.whole("/api/chat", body, Stopwatch("first_token", seconds))
         if reply.get("done") is not True:
             raise ModelUnavailable(f"the model server broke off over one token of {model!r}")
 
@@ -146,7 +175,8 @@ class Ollama:
         """Close all connections."""
         await self._client.aclose()
 
-    def _clocks_of(self, model: str) -> Clocks:
+    def clocks_of(self, model: str) -> Clocks:
+        """The clocks of a call of `model`."""
         return self._gpu_clocks if canonical(model) in self._on_gpu - self._doubted else self._clocks
 
     def _frozen(self, model: str) -> JsonObject:
@@ -168,81 +198,3 @@ class Ollama:
             "truncate": False,
             "options": {**self._runner_options(), **limits},
         }
-
-    async def _ask(self, path: str, body: JsonObject | None = None, seconds: float = ASK_SECONDS) -> JsonObject:
-        try:
-            return await self._whole(path, body, Stopwatch("total", seconds))
-        except ModelTimeout as late:
-            raise ModelUnavailable(f"the model server at {self._origin} did not answer within {seconds:g} s") from late
-
-    async def _whole(self, path: str, body: JsonObject | None, watch: Stopwatch) -> JsonObject:
-        """A reply of one plain JSON object (fact 1)."""
-        async with self._exchange(path, body, watch) as response:
-            reply = parse(await watch.wait(self._drain(response)))
-        if "error" in reply:
-            raise classify(200, error_text(reply), str((body or {}).get("model", "")))
-        return reply
-
-    @asynccontextmanager
-    async def _exchange(self, path: str, body: JsonObject | None, watch: Stopwatch) -> AsyncIterator[httpx.Response]:
-        """A reply with status 200, its body unread. Leaving closes the connection."""
-        response = await watch.wait(self._send(path, body))
-        try:
-            if response.status_code != httpx.codes.OK:
-                text = error_text(await watch.wait(self._drain(response)))
-                raise classify(response.status_code, text, str((body or {}).get("model", "")))
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _send(self, path: str, body: JsonObject | None) -> httpx.Response:
-        """POST the body, or GET without one."""
-        # json.dumps escapes what is not ASCII, so a lone surrogate of a model's text cannot stop the request.
-        content = None if body is None else json.dumps(body).encode()
-        request = self._client.build_request("GET" if content is None else "POST", path, content=content)
-        try:
-            return await self._client.send(request, stream=True)
-        except httpx.TransportError as error:
-            raise ModelUnavailable(
-                f"the model server at {self._origin} does not answer ({_why(error)}): start it or set OLLAMA_LOCAL_URL"
-            ) from error
-
-    async def _read(self, chunks: AsyncIterator[bytes]) -> bytes:
-        """The next bytes of a body; none at its end."""
-        try:
-            return await anext(chunks, b"")
-        except httpx.TransportError as error:
-            raise ModelUnavailable(f"the model server at {self._origin} broke off ({_why(error)})") from error
-
-    async def _drain(self, response: httpx.Response) -> bytes:
-        body, chunks = bytearray(), response.aiter_raw()
-        while (data := await self._read(chunks)) and len(body) <= MAX_LINE_BYTES:
-            body += data
-        return bytes(body)
-
-
-def _client(base_url: str, user_agent: str) -> httpx.AsyncClient:
-    url = _url(base_url)
-    return httpx.AsyncClient(
-        base_url=url,
-        transport=OneCall(url),
-        headers={"user-agent": user_agent, "content-type": "application/json", "accept-encoding": "identity"},
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-    )
-
-
-def _url(base_url: str) -> httpx.URL:
-    """The URL, checked here because httpx would fail later and in other people's words."""
-    try:
-        url = httpx.URL(base_url)
-        wrong = "" if url.scheme in ("http", "https") and url.host else "it does not begin with http:// and a host"
-        wrong = wrong or ("its port is over 65535" if (url.port or 0) > MAX_PORT else "")
-    except httpx.InvalidURL as error:
-        wrong = clip(str(error))
-    if wrong:
-        raise ConfigurationError(f"OLLAMA_LOCAL_URL: {wrong}. Set it to e.g. http://127.0.0.1:11434.")
-    return url
-
-
-def _why(error: httpx.TransportError) -> str:
-    return clip(str(error)) or type(error).__name__

@@ -5,17 +5,14 @@ Pure: no I/O, no httpx. `consumer.ollama` feeds it; callers see its values throu
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
 from consumer.errors import InternalError, JobError, ModelStalledLoop, ModelUnavailable, OutputNotJson, OutputTruncated
 from consumer.job import JsonObject
 from consumer.ollama_wire import LineSplitter, classify, error_text, parse
-
-# `num_predict` bounds an answer to some 100 kB; this bounds what a server that ignores it can make us hold.
-MAX_ANSWER_CHARS = 8_000_000
+from consumer.watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,7 @@ class Figures:
     - `total_time_ms`: chunk `total_duration` plus the preload.
     - `input_tokens`, `output_tokens`: chunk `prompt_eval_count`, `eval_count`.
     - `tokens_per_second`: `eval_count / eval_duration`; None when either is 0.
+    - `prompt_truncation_suspected`: the server seems to have cut the prompt (consumer/budget.py).
     """
 
     model: str
@@ -51,9 +49,12 @@ class Figures:
     input_tokens: int
     output_tokens: int
     tokens_per_second: float | None
+    prompt_truncation_suspected: bool = False
 
     @classmethod
-    def of(cls, model: str, chunk: JsonObject, *, preload_ms: float, first_token_ms: float) -> Figures:
+    def of(
+        cls, model: str, chunk: JsonObject, *, preload_ms: float, first_token_ms: float, prompt_cut: bool = False
+    ) -> Figures:
         """The figures of a final chunk; what it leaves out, or states as anything but a count, is 0."""
         total, load, prompt, inference = (
             _count(chunk, key) / 1e6
@@ -71,11 +72,15 @@ class Figures:
             input_tokens=_count(chunk, "prompt_eval_count"),
             output_tokens=tokens,
             tokens_per_second=tokens / inference * 1000 if tokens and inference else None,
+            prompt_truncation_suspected=prompt_cut,
         )
 
     def as_json(self) -> JsonObject:
-        """As stored in a checkpoint and in `observability`; times to the microsecond."""
-        return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        """As stored in a checkpoint and in `observability`; times to the microsecond, a suspicion only if true."""
+        figures = {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        if not self.prompt_truncation_suspected:
+            del figures["prompt_truncation_suspected"]
+        return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,25 @@ class Answer:
 
 
 class Reply:
-    """Reads one streamed answer. `feed` it bytes as they come; empty bytes are the end of the stream."""
+    """Reads one streamed answer. `feed` it bytes as they come; empty bytes are the end of the stream.
 
-    def __init__(self, model: str, *, preload_ms: float = 0.0) -> None:
+    It holds the answer, of at most `max_chars` characters, and one unfinished line. `was_cut` is asked whether a prompt
+    of which the server counted so many tokens was cut.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_chars: int,
+        preload_ms: float = 0.0,
+        was_cut: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self.complete = False
         self._model = model
+        self._max_chars = max_chars
         self._preload_ms = preload_ms
+        self._was_cut = was_cut
         self._lines = LineSplitter()
         self._watchdog = Watchdog()
         self._parts: list[str] = []
@@ -104,37 +122,44 @@ class Reply:
         """What `data` completes: deltas, and last the answer, after which `complete` is true.
 
         Raises:
-            JobError: the server reports an error, the model loops, the answer is cut off, or the stream ends early.
+            JobError: the server reports an error, the model loops, the answer is cut off or longer than its schema
+                allows, or the stream ends early.
         """
         for line in self._lines.feed(data) if data else self._lines.end():
             if line and not self.complete:
-                yield from self._take(parse(line))
+                item = self._take(parse(line))
+                if item is not None:
+                    yield item
         if not data and not self.complete:
             raise self._broke_off()
 
-    def _take(self, chunk: JsonObject) -> Iterator[Delta | Answer]:
+    def _take(self, chunk: JsonObject) -> Delta | Answer | None:
         if "error" in chunk:
             raise classify(200, error_text(chunk), self._model)
         text = _content(chunk)
-        if text and self._first_token_ms is None:
-            self._first_token_ms = self._elapsed_ms()
-        self._keep(text)
+        if text:
+            self._keep(text)
         if chunk.get("done") is True:
             self.complete = True
-            yield self._answer(chunk)
-            return
+            return self._answer(chunk)
         self._watchdog.feed(text)
-        if text:
-            yield Delta(text)
+        return Delta(text) if text else None
 
     def _keep(self, text: str) -> None:
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
         self._size += len(text)
-        if self._size > MAX_ANSWER_CHARS:
-            raise OutputTruncated(f"the answer passed {MAX_ANSWER_CHARS} characters and was cut off")
+        if self._size > self._max_chars:
+            # No loop and no limit met: this text cannot be the JSON that was asked for.
+            raise OutputNotJson(
+                f"the answer of {self._model!r} passed {self._max_chars} characters, the most its schema allows: "
+                "the model server does not apply `format`"
+            )
         self._parts.append(text)
 
     def _answer(self, chunk: JsonObject) -> Answer:
         """The answer, unless the final chunk says that there is none."""
+        prompt_cut = self._was_cut(_count(chunk, "prompt_eval_count"))
         reason = chunk.get("done_reason")
         if reason == "length":
             raise OutputTruncated(f"{self._model!r} stopped at the limit, after {_count(chunk, 'eval_count')} tokens")
@@ -143,8 +168,11 @@ class Reply:
         text = "".join(self._parts)
         if not text.strip():
             raise OutputNotJson(f"{self._model!r} gave an empty answer")
+        return Answer(text, self._figures(chunk, prompt_cut))
+
+    def _figures(self, chunk: JsonObject, prompt_cut: bool) -> Figures:
         first = self._elapsed_ms() if self._first_token_ms is None else self._first_token_ms
-        return Answer(text, Figures.of(self._model, chunk, preload_ms=self._preload_ms, first_token_ms=first))
+        return Figures.of(self._model, chunk, preload_ms=self._preload_ms, first_token_ms=first, prompt_cut=prompt_cut)
 
     def _broke_off(self) -> JobError:
         """An end without a final chunk: Ollama's repeat guard (fact 9), or a runner that is gone."""
@@ -154,64 +182,6 @@ class Reply:
 
     def _elapsed_ms(self) -> float:
         return (perf_counter() - self._sent) * 1000
-
-
-class Watchdog:
-    """Watches one answer grow and stops a model that repeats itself. A call costs no more than its text.
-
-    Signs: the last 200 characters are a piece of at most 50 over and over; more than 64 blanks in a row; and, asked
-    for at an early end, 31 equal pieces, at which Ollama's own guard gives up in silence (fact 9).
-    """
-
-    WINDOW = 200
-    PERIOD = 50
-    BLANKS = 64
-    EQUAL_PIECES = 31
-
-    def __init__(self) -> None:
-        self._tail = ""
-        self._blanks = 0
-        self._piece = ""
-        self._equal = 0
-
-    def feed(self, text: str) -> None:
-        """Take the next piece.
-
-        Raises:
-            ModelStalledLoop: the model is stuck.
-        """
-        piece = text.strip()
-        self._equal = self._equal + 1 if piece == self._piece else 1
-        self._piece = piece
-        if self._blank_run(text, piece) > self.BLANKS:
-            raise ModelStalledLoop(f"the model wrote more than {self.BLANKS} blanks in a row")
-        self._tail = (self._tail + text)[-self.WINDOW - self.PERIOD :]
-        if self._is_periodic():
-            raise ModelStalledLoop(f"the last {self.WINDOW} characters of the answer repeat one short piece")
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the last pieces are as equal as those at which Ollama's guard ends a stream."""
-        return self._equal >= self.EQUAL_PIECES
-
-    def _blank_run(self, text: str, piece: str) -> int:
-        """The longest run of blanks that this text holds or completes."""
-        if not piece:
-            self._blanks += len(text)
-            return self._blanks
-        before = self._blanks + len(text) - len(text.lstrip())
-        self._blanks = len(text) - len(text.rstrip())
-        inside = _BLANK_RUN.search(text) if len(text) > self.BLANKS else None
-        return max(before, self._blanks, len(inside.group()) if inside else 0)
-
-    def _is_periodic(self) -> bool:
-        """The window, found again at most `PERIOD` characters earlier, repeats what lies between."""
-        if len(self._tail) < self.WINDOW + self.PERIOD:
-            return False
-        return self._tail.find(self._tail[self.PERIOD :]) < self.PERIOD
-
-
-_BLANK_RUN = re.compile(rf"\s{{{Watchdog.BLANKS + 1},}}")
 
 
 def _content(chunk: JsonObject) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from consumer.errors import (
-    InternalError,
     JobError,
     ModelNotFound,
     ModelOutOfMemory,
@@ -21,6 +20,7 @@ from consumer.errors import (
     ModelUnavailable,
     OutputNotJson,
     PromptTooLong,
+    RequestRefused,
 )
 from consumer.job import JsonObject
 
@@ -42,14 +42,15 @@ class LineSplitter:
         Raises:
             ModelUnavailable: a line passed the limit; this is not Ollama.
         """
-        first, *others = data.split(b"\n")
-        self._rest += first
-        if len(self._rest) > self._limit:
+        longest = len(self._rest) + len(data)
+        *lines, rest = data.split(b"\n")
+        if self._rest and lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest = bytearray()
+        self._rest += rest
+        # Each line is looked at only where one can be too long, which is next to never.
+        if longest > self._limit and max(map(len, (*lines, self._rest))) > self._limit:
             raise ModelUnavailable(f"the model server is no Ollama: it sent a line of more than {self._limit} bytes")
-        if not others:
-            return []
-        lines = [bytes(self._rest), *others[:-1]]
-        self._rest = bytearray(others[-1])
         return lines
 
     def end(self) -> list[bytes]:
@@ -168,9 +169,9 @@ RULES = (
     # 0.33 native path, inside a stream: the model broke out of its own format (fact 10).
     _rule({200, 500}, r"does not match the expected .*format", OutputNotJson),
     # Request bugs that come as 500 (differences, §1.3): option types, `format`, 0.24's schema errors.
-    _rule({500}, r"must be of type|invalid format:|invalid JSON schema", InternalError, _BUG),
+    _rule({500}, r"must be of type|invalid format:|invalid JSON schema", RequestRefused, _BUG),
     # Every other 400: grammar and schema errors of 0.33, JSON and option errors, think, tools, keep_alive.
-    _rule({400, 422}, r"", InternalError, _BUG),
+    _rule({400, 422}, r"", RequestRefused, _BUG),
     # Crashed, killed, gone (facts 2, 3): the runner is respawned on the next request.
     _rule(
         {200, 500},

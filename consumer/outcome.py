@@ -18,12 +18,13 @@ from consumer.errors import (
     ModelTimeout,
     ModelUnavailable,
     PromptTooLong,
+    RequestRefused,
 )
 from consumer.job import Cancelled, Failed, Job, JsonObject, Outcome, Released, Retry
 from consumer.retry import retry_delay
 
-# The job itself is wrong: another try would fail in the same way.
-NEVER_RETRIED = (InputInvalid, PromptTooLong)
+# Another try would fail in the same way: the job itself is wrong, or our request is.
+NEVER_RETRIED = (InputInvalid, PromptTooLong, RequestRefused)
 # The model server is not ready: the job waits, and waiting is not an attempt.
 WAITS_FOR_THE_MODEL = (ModelUnavailable, ModelNotFound, ModelOverloaded)
 

@@ -27,13 +27,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What a step asks of a model. `schema` is the JSON Schema of the answer; `max_tokens` bounds its length."""
+    """What a step asks of a model. `schema` is the JSON Schema of the answer; `max_tokens` bounds its length.
+
+    `max_chars`: no text of that schema is longer. Of a schema that nobody has measured: what may be held in memory.
+    """
 
     messages: tuple[Message, ...]
     schema: JsonObject
     max_tokens: int
     temperature: float
     seed: int
+    max_chars: int = 8_000_000
 
 
 class StreamReader(Protocol):

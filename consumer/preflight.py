@@ -5,11 +5,13 @@ Called by the app and the CLI. Each finding is one line that says what to do (ex
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 from consumer.errors import (
     ConfigurationError,
     JobError,
+    ModelNotFound,
     ServiceUnavailable,
     SetupError,
     StoreError,
@@ -17,6 +19,7 @@ from consumer.errors import (
 )
 from consumer.job import JsonObject
 from consumer.ollama import Ollama, canonical
+from consumer.pulling import pull_all
 from consumer.replies import Pulse
 from consumer.settings import Settings
 from consumer.store import Store
@@ -61,20 +64,45 @@ def explained(error: StoreError, url: str) -> SetupError:
 
 
 async def check_models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
-    """Digest by name of the models on the server.
+    """Digest by canonical name of the configured models; with `pull_missing`, what is not there is pulled first.
 
     Raises:
-        ServiceUnavailable: the model server does not answer.
-        ConfigurationError: a configured model is not there.
+        ServiceUnavailable: the model server does not answer, or a pull failed.
+        ConfigurationError: a configured model is not there, or nowhere to be had.
     """
+    found = await _models(ollama, settings)
+    if settings.pull_missing and (missing := _missing(settings, found)):
+        await _pull(ollama, settings, missing)
+        found = await _models(ollama, settings)
+    if missing := _missing(settings, found):
+        pulls = " && ".join(f"ollama pull {name}" for name in missing)
+        raise ConfigurationError(
+            f"model {', '.join(missing)} is not on {settings.ollama_local_url}. "
+            f"Run: {pulls} (or: consumer run --pull-missing)"
+        )
+    return {canonical(name): found[canonical(name)] for name in settings.models.values()}
+
+
+def _missing(settings: Settings, found: Mapping[str, str]) -> list[str]:
+    return [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
+
+
+async def _models(ollama: Ollama, settings: Settings) -> Mapping[str, str]:
     try:
-        found = await ollama.models()
+        return await ollama.models()
     except JobError as error:
         raise ServiceUnavailable(
             f"OLLAMA_LOCAL_URL: no answer from {settings.ollama_local_url} ({error}). Is `ollama serve` running?"
         ) from error
-    missing = [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
-    if missing:
-        pulls = " && ".join(f"ollama pull {name}" for name in missing)
-        raise ConfigurationError(f"model {', '.join(missing)} is not on {settings.ollama_local_url}. Run: {pulls}")
-    return {name: found[canonical(name)] for name in settings.models.values()}
+
+
+async def _pull(ollama: Ollama, settings: Settings, missing: Sequence[str]) -> None:
+    try:
+        await pull_all(ollama, missing, bars=sys.stderr.isatty() and settings.log_format != "json")
+    except ModelNotFound as error:
+        raise ConfigurationError(f"{error}. Check ANALYZE_MODEL and GENERATE_MODEL.") from error
+    except JobError as error:
+        raise ServiceUnavailable(
+            f"{error}. See the log and the disk of the model server at {settings.ollama_local_url}, then start again: "
+            "a pull goes on where it ended."
+        ) from error

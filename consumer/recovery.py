@@ -85,7 +85,7 @@ class Recovery:
     def report(self, model: str, error: JobError) -> None:
         """A call of `model` failed; called before its turn ends, so that nobody else walks into the same hole."""
         if self._verdict is None and self.trouble is None:
-            logger.warning("the model server is looked into: {}", error)
+            logger.warning("looking into the model server: {}", error)
             self.looks += 1
             self._suspect = (model, error)
             self._verdict = asyncio.get_running_loop().create_future()

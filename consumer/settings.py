@@ -59,6 +59,7 @@ class Settings(BaseSettings):
 
     analyze_model: str = "mistral:7b"
     generate_model: str = "qwen2.5:7b"
+    pull_missing: bool = False
     ollama_timeout: Seconds = 600
     ollama_load_timeout: Seconds | None = None
     ollama_first_token_timeout: Seconds | None = None

@@ -132,11 +132,11 @@ class Status:
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
         looked_into = self.recovery.suspicion
-        return [*alarms, *([f"the model server is looked into: {looked_into}"] if looked_into else [])]
+        return [*alarms, *([f"looking into the model server: {looked_into}"] if looked_into else [])]
 
     def _model_server(self) -> JsonObject:
         trouble = self.recovery.trouble
-        state = "given up" if trouble else "looked into" if self.recovery.suspicion else "working"
+        state = "given up" if trouble else "suspect" if self.recovery.suspicion else "working"
         return {
             "state": state,
             "trouble": None if trouble is None else trouble.as_json(),

@@ -22,7 +22,7 @@ from consumer.lanes import Lanes, StepName
 from consumer.lease import Lease
 from consumer.metrics import Observer
 from consumer.observability import added, summary
-from consumer.ollama import Answer, Ollama
+from consumer.ollama import Answer, Ollama, canonical
 from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
 from consumer.recovery import SUSPICIOUS, Recovery
 from consumer.speed import Speeds
@@ -35,14 +35,17 @@ LOAD_SIGN_MS = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What steps work with: the driver, the lanes that keep models apart, and the model of each kind of step."""
+    """What steps work with: the driver, the lanes that keep models apart, and the model of each kind of step.
+
+    `digests` are by canonical name, and those of the models in memory once they have been loaded.
+    """
 
     ollama: Ollama
     lanes: Lanes
     recovery: Recovery
     speeds: Speeds
     models: Mapping[StepName, str]
-    digests: Mapping[str, str]
+    digests: dict[str, str]
     load_clock: float
     first_token_clock: float
     observer: Observer = field(default_factory=Observer)
@@ -175,7 +178,9 @@ class Steps:
             took = await bench.ollama.preload(model)
             if took > LOAD_SIGN_MS:
                 bench.speeds[model].loads += 1
-                bench.lanes.observe(await bench.ollama.ps())
+                loaded = await bench.ollama.ps()
+                bench.lanes.observe(loaded)
+                bench.digests.update((entry.name, entry.digest) for entry in loaded)
         self._lease.allow(bench.first_token_clock)
 
     async def _judged(self, error: JobError) -> JobError:
@@ -216,7 +221,7 @@ class Steps:
         """What the answer depends on; seed and temperature are retry knobs, not inputs (design rule 10)."""
         model = self._bench.models[step.model]
         said = [(message.role, message.content) for message in request.messages]
-        inputs = [model, self._bench.digests.get(model), said, request.schema, request.max_tokens]
+        inputs = [model, self._bench.digests.get(canonical(model)), said, request.schema, request.max_tokens]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 

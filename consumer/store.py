@@ -84,9 +84,12 @@ class Store:
 
     async def claim(
         self, how_many: int, claim_key: str, *, running: Sequence[str] = (), max_retries: int | None = None,
-        job: str | None = None,
+        job: str | None = None, prefer: str | None = None,
     ) -> Claim:  # fmt: skip
-        """Take the best claimable jobs, knowing which are `running` here. Repeating with `claim_key` gives the same."""
+        """Take the best claimable jobs, knowing which are `running` here. Repeating with `claim_key` gives the same.
+
+        `prefer` names the next step, "analyze" or "generate", whose jobs go first within a priority (decision 7).
+        """
         arguments = {
             "p_worker": self.worker_id,
             "p_how_many": how_many,
@@ -95,6 +98,7 @@ class Store:
             "p_max_retries": max_retries,
             "p_job": job,
             "p_running": list(running),
+            "p_prefer": prefer,
         }
         return _parse(Claim, await self._rpc("claim_workflow_jobs", arguments))
 

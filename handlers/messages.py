@@ -11,7 +11,7 @@ from typing import Literal
 from consumer.job import Job, JsonObject
 from consumer.ports import Message, ModelRequest
 from handlers.facts import Facts
-from handlers.shape import asked, worst_tokens
+from handlers.shape import asked, most_chars, worst_tokens
 from schemas.catalog import NodeType
 from schemas.clean import clean_text
 
@@ -66,10 +66,12 @@ def failures(job: Job) -> str:
 
 def request(messages: Sequence[Message], schema: JsonObject, job: Job, attempt: int, heat: float) -> ModelRequest:
     """A request bounded by its own schema; each attempt gets another seed and a bit more temperature."""
+    costly = dense(job.prompt)
     return ModelRequest(
         messages=tuple(messages),
         schema=schema,
-        max_tokens=worst_tokens(schema, dense(job.prompt)),
+        max_tokens=worst_tokens(schema, costly),
         temperature=min(1.0, round(heat + 0.2 * attempt, 2)),
         seed=(zlib.crc32(job.id.encode()) + 7919 * attempt) % 2**31,
+        max_chars=most_chars(schema, costly),
     )

@@ -6,6 +6,7 @@ pattern, no number bounds, no $ref. What code knows or only the user knows is no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from consumer.job import JsonObject
@@ -136,28 +137,33 @@ def worst_tokens(schema: JsonObject, dense: bool) -> int:
 
     `dense`: a script of which a character can cost a small model's tokenizer three tokens (SmolLM2, Japanese).
     """
-    structure, free = _worst_chars(schema)
-    return min(MAX_TOKENS, structure + free * (3 if dense else 1) + 24)
+    return min(MAX_TOKENS, _longest(schema, 3 if dense else 1, 0) + 24)
 
 
-def _worst_chars(schema: JsonObject) -> tuple[int, int]:
-    """Characters of structure and of free text."""
+def most_chars(schema: JsonObject, dense: bool) -> int:
+    """A bound for the answer's characters: printed one part a line, with each character of free text escaped.
+
+    A line break with its indent is at most 22 characters in llama.cpp's grammar (facts/ollama.md §1.5). An escape is
+    `\\"`, or in a `dense` script `\\u5929`.
+    """
+    return _longest(schema, 6 if dense else 2, 22) + 22
+
+
+def _longest(schema: JsonObject, char: int, line: int) -> int:
+    """The longest text; a character of free text counts as `char`, a line break between the parts as `line`."""
     if "anyOf" in schema:
-        return max((_worst_chars(option) for option in schema["anyOf"]), key=sum)
+        return max(_longest(option, char, line) for option in schema["anyOf"])
     if "const" in schema or "enum" in schema:
-        return max(len(str(value)) for value in schema.get("enum", [schema.get("const")])) + 2, 0
+        values = schema["enum"] if "enum" in schema else [schema["const"]]
+        return max(len(json.dumps(value, ensure_ascii=False)) for value in values)
     match schema.get("type"):
         case "object":
-            parts = [(len(name) + 6, 0) for name in schema["properties"]]
-            return _sum([(2, 0), *parts, *map(_worst_chars, schema["properties"].values())])
+            parts = schema["properties"].items()
+            return 2 + line + sum(len(name) + 6 + line + _longest(part, char, line) for name, part in parts)
         case "array":
-            structure, free = _worst_chars(schema["items"])
-            return 2 + schema["maxItems"] * (structure + 2), schema["maxItems"] * free
+            item: int = 2 + line + _longest(schema["items"], char, line)
+            return 2 + line + int(schema["maxItems"]) * item
         case "string":
-            return 2, schema["maxLength"]
+            return 2 + char * int(schema["maxLength"])
         case _:
-            return 12, 0
-
-
-def _sum(parts: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    return sum(structure for structure, _ in parts), sum(free for _, free in parts)
+            return 12

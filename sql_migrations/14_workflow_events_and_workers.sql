@@ -14,6 +14,8 @@ create table public.workflow_job_events (
 );
 comment on table public.workflow_job_events is 'Append-only history of the jobs. Never holds a prompt or a config.';
 create index workflow_events_of_job on public.workflow_job_events (job_id, id);
+-- Who was claimed last: bounds how often a waiting job is overtaken.
+create index workflow_events_claims on public.workflow_job_events (at) where kind = 'claimed';
 -- One ending per attempt, whatever happens: the database's own proof that nothing is settled twice.
 create unique index workflow_events_one_ending on public.workflow_job_events (job_id, attempt)
   where kind in ('completed', 'failed', 'retry', 'released', 'cancelled', 'rescued');

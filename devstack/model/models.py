@@ -90,6 +90,7 @@ class Catalogue:
     """The served models, by name."""
 
     def __init__(self, names: Sequence[str], path: Path) -> None:
+        self.path = path
         self.models = tuple(Model(name, path) for name in names)
 
     def find(self, asked: str) -> Model:
@@ -98,14 +99,32 @@ class Catalogue:
         Raises:
             ApiError: 400 for what cannot be a name, 404 for an unknown one.
         """
-        name = asked.lower().removeprefix(_REGISTRY).removeprefix("library/")
-        if not _NAME.fullmatch(name):
-            raise ApiError(400, "invalid model name")
-        wanted = name if ":" in name else f"{name}:latest"
+        wanted = full_name(asked)
         for model in self.models:
             if model.name.lower() == wanted:
                 return model
         raise ApiError(404, f"model '{asked}' not found")
+
+    def add(self, name: str) -> None:
+        """Serve this name too."""
+        if name not in {model.name for model in self.models}:
+            self.models += (Model(name, self.path),)
+
+    def remove(self, name: str) -> None:
+        """Serve it no longer; one that is loaded stays so until its keep_alive ends."""
+        self.models = tuple(model for model in self.models if model.name != name)
+
+
+def full_name(asked: str) -> str:
+    """The one spelling of a name: lower case, with a tag, without the registry's prefix.
+
+    Raises:
+        ApiError: 400 for what cannot be a name.
+    """
+    name = asked.lower().removeprefix(_REGISTRY).removeprefix("library/")
+    if not _NAME.fullmatch(name):
+        raise ApiError(400, "invalid model name")
+    return name if ":" in name else f"{name}:latest"
 
 
 def model_file() -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -78,6 +79,18 @@ class Runner:
     def alive(self) -> bool:
         """Whether it can still answer."""
         return not self._broken and self._process.returncode is None
+
+    async def ping(self, seconds: float) -> bool:
+        """Whether the process answers within `seconds`; one that was stopped keeps its port open and says nothing."""
+        try:
+            async with asyncio.timeout(seconds):
+                return (await self._client.get("/health")).status_code == httpx.codes.OK
+        except (TimeoutError, httpx.HTTPError):
+            return False
+
+    def freeze(self) -> None:
+        """Stop the process where it stands (SIGSTOP): a hang."""
+        self._process.send_signal(signal.SIGSTOP)
 
     async def stop(self) -> None:
         """End the process and give its memory back."""

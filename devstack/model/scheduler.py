@@ -2,8 +2,12 @@
 
 Called by `devstack.model.server`. As in the real scheduler: a request for a loaded model passes by the queue; all
 others are served in order by one worker, which waits for a busy model to finish before it evicts it (facts/ollama.md
-§2). Unlike the real one, a model marked for eviction takes no new requests, so two models cannot starve each other
-(#17408).
+§2). Before a loaded model is handed out its process is asked whether it lives, once by the request and, when that gives
+up after `Faults.ping_seconds`, once more by the worker, which then unloads it; an unload waits for a question under way
+(Ollama's server/sched.go, `needsReload`). That is why the recorded unload of a hung runner took 5 s: the request before
+it had come 15 s earlier, and the second question ended 20 s after it (traces `hang.*`, both versions).
+Unlike the real one, a model marked for eviction takes no new requests, so two models cannot starve each other, unless
+`Faults.deadlock` is on: then #17408 happens as recorded (traces `deadlock.*`).
 """
 
 from __future__ import annotations
@@ -13,43 +17,14 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from devstack.model.faults import BUSY, Faults
+from devstack.model.loaded import Loaded
 from devstack.model.models import Model
 from devstack.model.requests import Launch
 from devstack.model.runner import Runner
-from devstack.model.wire import FOREVER_NS, ApiError, JsonObject, timestamp
-
-BUSY = "server busy, please try again.  maximum pending requests exceeded"
-
-
-@dataclass(eq=False, slots=True)
-class Loaded:
-    """A loaded model and who uses it. `keep_alive` in seconds, `idle_since` on the wall clock in ns."""
-
-    model: Model
-    runner: Runner
-    keep_alive: float
-    users: int = 0
-    used_at: int = field(default_factory=time.time_ns)
-    unload_at: int | None = None
-    evicting: bool = False
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-    timer: asyncio.TimerHandle | None = None
-
-    def usable(self, launch: Launch) -> bool:
-        """Whether a request with this launch can use it without a load."""
-        return self.runner.alive and not self.evicting and self.runner.launch == launch
-
-    def entry(self) -> JsonObject:
-        """The entry of `/api/ps`. `expires_at` is now while it waits to be evicted, and the past after an unload."""
-        kept = FOREVER_NS if self.keep_alive == math.inf else int(self.keep_alive * 1e9)
-        expires = time.time_ns() if self.evicting else self.unload_at or self.used_at + kept
-        num_ctx = self.runner.launch.num_ctx
-        return self.model.identity | {
-            "size": self.model.size_loaded(num_ctx), "digest": self.model.digest, "details": self.model.details,
-            "expires_at": timestamp(expires), "size_vram": 0, "context_length": num_ctx,
-        }  # fmt: skip
+from devstack.model.wire import ApiError, JsonObject
 
 
 @dataclass(eq=False, slots=True)
@@ -63,11 +38,11 @@ class _Ticket:
 class Scheduler:
     """Owns every runner. `keep_alive` (seconds) is the default of requests that name none."""
 
-    def __init__(self, *, max_loaded: int, keep_alive: float, max_queue: int, load_delay: float) -> None:
+    def __init__(self, *, max_loaded: int, keep_alive: float, max_queue: int, faults: Faults) -> None:
         self._max_loaded = max_loaded
         self._keep_alive = keep_alive
         self._max_queue = max_queue
-        self._load_delay = load_delay
+        self._faults = faults
         self._loaded: dict[str, Loaded] = {}
         self._queue: asyncio.Queue[_Ticket] = asyncio.Queue()
         self._unloads: set[asyncio.Task[None]] = set()
@@ -90,6 +65,11 @@ class Scheduler:
         """What `/api/ps` lists."""
         return [loaded.entry() for loaded in self._loaded.values()]
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process id by name of the loaded models."""
+        return {name: loaded.runner.pid for name, loaded in self._loaded.items()}
+
     @contextlib.asynccontextmanager
     async def lease(self, model: Model, launch: Launch, keep_alive: float | None) -> AsyncIterator[Runner]:
         """The model, loaded with `launch`, and kept until the block is left.
@@ -98,7 +78,7 @@ class Scheduler:
             ApiError: 503 when the queue is full, 500 when the load fails.
         """
         loaded = self._loaded.get(model.name)
-        if loaded is None or not loaded.usable(launch):
+        if loaded is None or not await self._fits(loaded, launch):
             loaded = await self._wait(_Ticket(model, launch, keep_alive, asyncio.get_running_loop().create_future()))
         else:
             self._take(loaded, keep_alive)
@@ -107,15 +87,25 @@ class Scheduler:
         finally:
             self._release(loaded)
 
-    def unload(self, model: Model) -> None:
+    async def unload(self, model: Model) -> None:
         """Unload when idle; a running answer, and those already sent for it, are finished first."""
         loaded = self._loaded.get(model.name)
         if loaded is None:
             return
-        loaded.keep_alive = 0
-        loaded.unload_at = time.time_ns()
+        async with loaded.asking:
+            loaded.keep_alive = 0
+            loaded.unload_at = time.time_ns()
         if not loaded.users:
             self._unload_soon(loaded)
+
+    def _usable(self, loaded: Loaded, launch: Launch) -> bool:
+        return loaded.usable(launch, evicting_too=self._faults.deadlock)
+
+    async def _fits(self, loaded: Loaded, launch: Launch) -> bool:
+        """Whether a request can use it right now; a hung process costs it the time of a question."""
+        if not self._usable(loaded, launch) or not await loaded.answers(self._faults.ping_seconds):
+            return False
+        return self._loaded.get(loaded.model.name) is loaded and self._usable(loaded, launch)
 
     async def _wait(self, ticket: _Ticket) -> Loaded:
         if self._queue.qsize() >= self._max_queue:
@@ -134,6 +124,7 @@ class Scheduler:
         """Serve tickets one by one; a client that goes away takes its wait or its load with it."""
         while True:
             ticket = await self._queue.get()
+            await self._look(ticket)
             if ticket.future.done():
                 continue
             job = asyncio.create_task(self._serve(ticket))
@@ -143,6 +134,18 @@ class Scheduler:
             finally:
                 job.cancel()
                 await asyncio.wait({job})
+
+    async def _look(self, ticket: _Ticket) -> None:
+        """What holds the worker up even when the client has left: the question to a loaded process, and #17408."""
+        if ticket.future.done():
+            return
+        current = self._loaded.get(ticket.model.name)
+        if current and self._usable(current, ticket.launch) and not await current.answers(self._faults.ping_seconds):
+            current.hung = True
+            self._mark(current)
+        while self._faults.deadlock and (victim := self._victim(ticket)):
+            self._mark(victim)
+            await victim.gone.wait()
 
     async def _serve(self, ticket: _Ticket) -> None:
         try:
@@ -158,18 +161,31 @@ class Scheduler:
             ticket.future.set_result(loaded)
 
     async def _ready(self, ticket: _Ticket) -> Loaded:
-        current = self._loaded.get(ticket.model.name)
-        if current and current.usable(ticket.launch):
+        while victim := self._victim(ticket):
+            await self._evict(victim)
+        if current := self._loaded.get(ticket.model.name):
             return current
-        if current:
-            await self._evict(current)
-        while len(self._loaded) >= self._max_loaded:
-            await self._evict(min(self._loaded.values(), key=lambda loaded: (loaded.users > 0, loaded.keep_alive)))
         await self._unloaded()
-        await asyncio.sleep(self._load_delay)
+        await self._faults.load()
         runner = await Runner.start(ticket.model.path, ticket.launch)
         loaded = self._loaded[ticket.model.name] = Loaded(ticket.model, runner, self._keep_alive)
         return loaded
+
+    def _victim(self, ticket: _Ticket) -> Loaded | None:
+        """The model that has to go before this ticket can be served."""
+        current = self._loaded.get(ticket.model.name)
+        if current:
+            return None if self._usable(current, ticket.launch) else current
+        if len(self._loaded) < self._max_loaded:
+            return None
+        return min(self._loaded.values(), key=lambda loaded: (loaded.users > 0, loaded.keep_alive))
+
+    def _mark(self, loaded: Loaded) -> None:
+        """Unload it as soon as it is idle, unless a request with a keep_alive of its own comes before (#17408)."""
+        loaded.evicting = True
+        loaded.keep_alive = 0
+        if not loaded.users:
+            self._unload_soon(loaded)
 
     async def _evict(self, loaded: Loaded) -> None:
         """Wait until it is idle and unload it; it stays when the waiting request is given up."""
@@ -186,21 +202,21 @@ class Scheduler:
         await self._unloaded()
 
     def _take(self, loaded: Loaded, keep_alive: float | None) -> None:
-        """Count one more user. The last keep_alive sent holds, but an unload that was asked for stays asked for."""
+        """Count one more user. The last keep_alive sent holds, and calls off an unload that has not happened yet."""
         if loaded.timer:
             loaded.timer.cancel()
         loaded.users += 1
         loaded.idle.clear()
         loaded.used_at = time.time_ns()
-        if keep_alive is not None and loaded.unload_at is None:
-            loaded.keep_alive = keep_alive
+        if keep_alive is not None:
+            loaded.keep_alive, loaded.unload_at, loaded.evicting = keep_alive, None, False
 
     def _release(self, loaded: Loaded) -> None:
         loaded.users -= 1
         loaded.used_at = time.time_ns()
         if loaded.users == 0:
             loaded.idle.set()
-            if not loaded.evicting:
+            if not loaded.evicting or loaded.keep_alive <= 0:
                 self._rest(loaded)
 
     def _rest(self, loaded: Loaded) -> None:
@@ -216,6 +232,7 @@ class Scheduler:
             loaded.timer.cancel()
         if self._loaded.get(loaded.model.name) is loaded:
             del self._loaded[loaded.model.name]
+            loaded.gone.set()
             task = asyncio.create_task(loaded.runner.stop())
             self._unloads.add(task)
             task.add_done_callback(self._unloads.discard)

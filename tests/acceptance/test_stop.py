@@ -26,7 +26,7 @@ from tests.waiting import eventually
 
 JOBS = "public.workflow_generation_jobs"
 WORKERS = "public.workflow_workers"
-# The driver takes more blanks in a row for a loop (consumer/ollama_reply.py).
+# The driver takes more blanks in a row for a loop (consumer/watchdog.py).
 MOST_BLANKS = 60
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,6 +128,12 @@ async def listed(url: str) -> dict[str, dict[str, Any]]:
     """What /api/ps lists, by name."""
     answer = await call(url, "GET", "/api/ps")
     return {entry["name"]: entry for entry in answer.final["models"]}
+
+
+async def expiry(url: str, model: str) -> float:
+    """Seconds from now until a loaded model's `expires_at`; about 0 or less while it is marked for eviction."""
+    entry = (await listed(url))[model]
+    return (datetime.fromisoformat(entry["expires_at"]) - datetime.now(UTC)).total_seconds()
 
 
 def runners() -> list[psutil.Process]:

@@ -110,7 +110,7 @@ class Database:
         await self._backdate("lease_expires_at = now() - interval '1 second'", job_id)
 
     async def make_due(self, job_id: str = "job-1") -> None:
-        await self._backdate("run_at = now() - interval '1 second'", job_id)
+        await self._backdate("run_at = now()", job_id)
 
     async def _backdate(self, assignment: str, job_id: str) -> None:
         await self.owner.execute(f"update public.workflow_generation_jobs set {assignment} where id = $1", job_id)

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.ollama import Clocks
 from consumer.runner import Limits
+from consumer.steps import LOAD_SIGN_MS
 from tests.engine import ANALYZE, GENERATE, JOBS, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 
@@ -67,12 +68,24 @@ async def test_another_worker_resumes_what_the_first_handed_back(stack: Threaded
 @pytest.mark.parametrize("change", ["prompt", "digest"])
 async def test_a_changed_input_drops_the_checkpoint(stack: ThreadedStack, change: str) -> None:
     job_id, model = await handed_back_after_analyze(stack), ScriptedModel()
-    async with engine(stack, model, digest="1" if change == "digest" else "0") as parts:
+    async with engine(stack, model, digest=("1" if change == "digest" else "0") * 64) as parts:
         if change == "prompt":
             await parts.db.execute(f"update {JOBS} set prompt = 'Something else, by mail' where id = $1", job_id)
         parts.ring()
         await parts.ended(job_id)
     assert (len(model.questions(ANALYZE)), len(model.questions(GENERATE))) == (1, 1)
+
+
+async def test_a_model_that_was_pulled_anew_drops_the_checkpoint_once_it_is_loaded(stack: ThreadedStack) -> None:
+    job_id, model = await handed_back_after_analyze(stack), ScriptedModel()
+    model.digest, model.load_pause = "1" * 64, LOAD_SIGN_MS / 1000
+    async with engine(stack, model) as parts:
+        await parts.db.execute(f"update {JOBS} set run_at = now() + interval '1 h' where id = $1", job_id)
+        await parts.finished()
+        await parts.db.execute(f"update {JOBS} set run_at = now() where id = $1", job_id)
+        parts.ring()
+        await parts.ended(job_id)
+    assert len(model.questions(ANALYZE)) == 2
 
 
 async def test_a_cancel_is_obeyed_when_somebody_pokes(stack: ThreadedStack) -> None:

@@ -29,6 +29,12 @@ async def all_completed(parts: Engine, how_many: int) -> None:
     await until(f"{how_many} completed", done)
 
 
+async def claimed(parts: Engine, how_many: int) -> list[str]:
+    """The last claims, in order."""
+    query = "select job_id from public.workflow_job_events where kind = 'claimed' order by id"
+    return [job_id for (job_id,) in await parts.db.fetch(query)][-how_many:]
+
+
 async def test_rings_while_all_slots_are_busy_cost_nothing_and_are_served_when_one_frees(
     stack: ThreadedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +138,7 @@ async def test_two_users_take_turns_although_one_came_first_with_many(stack: Thr
         late = await parts.submit(user_id=few)
         parts.ring()
         await all_completed(parts, 5)
-        query = "select job_id from public.workflow_job_events where kind = 'claimed' order by id"
-        order = [job_id for (job_id,) in await parts.db.fetch(query)][-5:]
-    assert order.index(late) == 1
+        assert (await claimed(parts, 5)).index(late) == 1
 
 
 async def test_a_higher_priority_goes_first(stack: ThreadedStack) -> None:
@@ -145,6 +149,18 @@ async def test_a_higher_priority_goes_first(stack: ThreadedStack) -> None:
         await all_completed(parts, 2)
         started = [(await parts.row(job_id))["started_at"] for job_id in (urgent, first)]
     assert started == sorted(started)
+
+
+async def test_the_loaded_models_jobs_are_claimed_first_and_what_is_loaded_is_asked_every_time(
+    stack: ThreadedStack,
+) -> None:
+    loaded = iter(("generate", "analyze", "analyze"))
+    async with engine(stack, prefer=lambda: next(loaded, None)) as parts:
+        analysed = {"analyze": {"input_hash": "h", "value": {}, "figures": {}}}
+        jobs = [await parts.submit(checkpoint=done) for done in (None, analysed, analysed, None)]
+        parts.ring()
+        await all_completed(parts, 4)
+        assert await claimed(parts, 4) == [jobs[1], jobs[0], jobs[3], jobs[2]]
 
 
 async def test_three_slots_keep_one_generation_at_a_time(stack: ThreadedStack) -> None:

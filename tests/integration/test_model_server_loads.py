@@ -83,9 +83,10 @@ async def test_two_models_are_two_processes_when_both_may_be_loaded() -> None:
         await post(url, chat(MISTRAL, None))
         await post(url, chat(QWEN, None))
         assert set(await listed(url)) == {MISTRAL, QWEN}
-        assert len({runner.pid for runner in runners()}) == 2
-        again = await post(url, chat(MISTRAL, options={"num_predict": 2}))
-        assert again.final["load_duration"] < 50_000_000
+        pids = {runner.pid for runner in runners()}
+        assert len(pids) == 2
+        assert (await post(url, chat(MISTRAL, options={"num_predict": 2}))).final["done"]
+        assert {runner.pid for runner in runners()} == pids
 
 
 async def test_a_model_is_listed_only_after_its_load() -> None:
@@ -137,7 +138,7 @@ async def test_waiting_for_the_slot_of_a_busy_model_is_in_no_figure_but_the_tota
             await long.rest()
         final = (await waiter).final
         parts = sum(final[name] for name in ("load_duration", "prompt_eval_duration", "eval_duration"))
-        assert final["load_duration"] < 50_000_000
+        assert final["load_duration"] < final["total_duration"] / 4
         assert final["total_duration"] - parts > final["eval_duration"]
 
 
@@ -171,6 +172,7 @@ async def test_a_client_that_gives_up_on_a_whole_answer_frees_the_slot() -> None
 
 async def test_a_waiting_client_that_goes_away_is_skipped() -> None:
     async with serving() as url, streaming(url) as long:
+        pids = [runner.pid for runner in runners()]
         async with calling(url, "POST", "/api/chat", chat(QWEN, **ENDLESS)):
             await until(lambda: moving(url))
         await until(lambda: not_moving(url))
@@ -179,7 +181,8 @@ async def test_a_waiting_client_that_goes_away_is_skipped() -> None:
         final = (await long.rest()).final
         third = await post(url, chat(MISTRAL, options={"num_predict": 2}))
         assert final["done"]
-        assert third.final["load_duration"] < 50_000_000
+        assert third.final["done"]
+        assert [runner.pid for runner in runners()] == pids
         assert list(await listed(url)) == [MISTRAL]
 
 
@@ -218,8 +221,9 @@ async def test_an_unload_of_a_busy_model_lets_it_finish_and_serves_what_was_sent
         await received(url)
         assert (await listed(url))[MISTRAL]["expires_at"] == first
         assert expiry((await listed(url))[MISTRAL]) <= 0
-        assert (await long.rest()).final["done"]
-        assert (await meanwhile).final["load_duration"] < 50_000_000
+        final = (await long.rest()).final
+        assert final["done"]
+        assert (await meanwhile).final["load_duration"] < final["total_duration"] / 4
         await until(lambda: not runners())
         assert await listed(url) == {}
 
@@ -240,7 +244,8 @@ async def test_a_killed_runner_ends_its_stream_with_the_recorded_line_and_its_wa
     async with serving() as url:
         async with streaming(url) as long:
             waiter = asyncio.create_task(post(url, chat(MISTRAL)))
-            await received(url)
+            for _ in range(20):  # meanwhile the runner has said that it lives, and the waiter waits for its slot
+                await long.next_chunk()
             runners()[0].kill()
             ended = await long.rest()
             refused = await waiter

@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from consumer.errors import (
-    InternalError,
     JobError,
     ModelNotFound,
     ModelOverloaded,
@@ -21,6 +20,7 @@ from consumer.errors import (
     ModelUnavailable,
     OutputTruncated,
     PromptTooLong,
+    RequestRefused,
 )
 from consumer.ollama import Answer, Clocks, Delta, ModelOptions, Ollama
 from consumer.ports import Message, ModelRequest
@@ -136,7 +136,7 @@ async def test_a_model_that_is_not_there_is_named_with_the_way_to_get_it(server:
 
 async def test_a_schema_that_no_grammar_can_hold_is_a_bug_and_no_reason_to_retry(server: ModelServer) -> None:
     async with driver(server) as ollama:
-        with pytest.raises(InternalError):
+        with pytest.raises(RequestRefused):
             await ask(ollama, replace(REQUEST, schema={"type": "nosuchtype"}))
 
 

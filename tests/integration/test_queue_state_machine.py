@@ -40,6 +40,9 @@ retries = st.sampled_from((None, None, 0, 1))
 named = st.one_of(st.none(), st.none(), jobs)
 # how many claims ago; 0 is a new one
 backs = st.sampled_from((0, 0, 0, 0, 1, 2, 3))
+preferred = st.sampled_from((None, None, "analyze", "generate", "generate"))
+ANALYSED: Row = {"analyze": {"value": {}}}
+checkpoints = st.sampled_from((None, ANALYSED, ANALYSED, {"analyze": None}))
 outcomes = st.sampled_from(("completed", "completed", "failed", "retry", "released", "cancelled"))
 
 
@@ -71,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self, real: RealQueue) -> None:
         super().__init__()
         self.real, self.model = real, Queue()
-        self.claims: list[dict[str, str]] = []
+        self.claims: list[Row] = []
         self.last_seen: list[dict[str, Any]] | None = None
         real.empty()
 
@@ -86,7 +89,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert again == after
         return answer
 
-    def new_claim(self, worker: str) -> dict[str, str]:
+    def new_claim(self, worker: str) -> Row:
         self.claims.append({"worker": worker, "key": f"{worker}-{len(self.claims)}"})
         return self.claims[-1]
 
@@ -108,24 +111,35 @@ class QueueMachine(RuleBasedStateMachine):
         )
         assert answer is self.model.settle(job, attempt, outcome, code, result, due=due)
 
+    def write(self, job: str, attempt: int, write: int, progress: int, checkpoint: Row | None) -> None:
+        written: Row = {"write": write, "progress": progress, "checkpoint": checkpoint}
+        params: Row = {"job": job, "attempt": attempt, "lease_seconds": LONG, "logs": [{"message": "On it."}]}
+        answer = self.twice(lambda: self.real.call("renew_workflow_job", **params, **written), extends_lease=True)
+        assert answer == self.model.renew(job, attempt, **written)
+
     def pass_time(self, job: str) -> None:
         in_work = self.model.jobs[job].status == "processing"
         self.real.run(self.real.db.expire_lease(job) if in_work else self.real.db.make_due(job))
         self.model.pass_time(job)
 
-    @initialize(losses=st.tuples(losses, losses), max_retries=retries, unwanted=named)
+    @initialize(
+        losses=st.tuples(losses, losses), max_retries=retries, unwanted=named,
+        done=st.tuples(checkpoints, checkpoints), waiting=st.sampled_from((False, False, True)),
+    )  # fmt: skip
     def two_attempts(
-        self, losses: tuple[str | None, str | None], max_retries: int | None, unwanted: str | None
-    ) -> None:
-        """Something to work with in every run: two jobs that are held, by a first or a second attempt."""
-        for job, loss in zip(("job-0", "job-2"), losses, strict=True):
+        self, losses: tuple[str | None, str | None], max_retries: int | None, unwanted: str | None,
+        done: tuple[Row | None, Row | None], waiting: bool,
+    ) -> None:  # fmt: skip
+        """Something to work with in every run: two jobs that are held or, when lost, `waiting` for a second attempt."""
+        for job, loss, checkpoint in zip(("job-0", "job-2"), losses, done, strict=True):
             self.submit(job, 0)
-            self.claim("w1", None, 1, max_retries, 0)
+            self.claim("w1", job, 1, max_retries, 0)
+            self.write(job, 1, 1, 0, checkpoint)
             if loss == "rescued":
                 self.pass_time(job)
             elif loss:
                 self.end(job, 1, loss, due=True)
-            if loss:
+            if loss and not waiting:
                 self.claim("w2", None, 1, None, 0)
         if unwanted:
             self.somebody_asks(unwanted, "cancel")
@@ -137,34 +151,36 @@ class QueueMachine(RuleBasedStateMachine):
             answer = self.real.call("submit_workflow_job", **params)
             assert answer == self.model.submit(job, OWNERS[job], priority)
 
-    @step(4, worker=workers, job=named, how_many=st.sampled_from((1, 1, 2)), max_retries=retries, back=backs)
-    def claim(self, worker: str, job: str | None, how_many: int, max_retries: int | None, back: int) -> None:
+    @step(
+        4, worker=workers, job=named, how_many=st.sampled_from((1, 1, 2)), max_retries=retries, back=backs,
+        prefer=preferred,
+    )  # fmt: skip
+    def claim(
+        self, worker: str, job: str | None, how_many: int, max_retries: int | None, back: int,
+        prefer: str | None = None,
+    ) -> None:  # fmt: skip
         """The best jobs or the named one; with `back`, a call of before comes again."""
         call = self.claims[-back] if 0 < back <= len(self.claims) else self.new_claim(worker)
-        params: Row = call | {"how_many": how_many, "max_retries": max_retries, "job": job}
+        params: Row = call | {"how_many": how_many, "max_retries": max_retries, "job": job, "prefer": prefer}
         assert self.twice(lambda: self.real.claim(**params)) == self.model.claim(**params)
 
-    @step(2, how_many=st.sampled_from((1, 2)))
-    def two_claims_meet(self, how_many: int) -> None:
+    @step(2, how_many=st.sampled_from((1, 2)), prefer=preferred)
+    def two_claims_meet(self, how_many: int, prefer: str | None) -> None:
         """The second comes while the first's transaction is open: it waits for nothing and takes other jobs."""
         if any(job.expired for job in self.model.jobs.values()):
             # what the first one rescues, the second cannot see yet
             self.reconcile(dry_run=False)
         first, second = self.new_claim("w1"), self.new_claim("w2")
         with self.real.held_open() as rival:
-            taken = self.real.claim(first["worker"], first["key"], rival, how_many=how_many)["jobs"]
-            others = self.real.claim(second["worker"], second["key"], how_many=how_many)["jobs"]
-        locked = self.model.best(how_many)
-        assert taken == self.model.claim(first["worker"], first["key"], how_many)["jobs"]
-        assert others == self.model.claim(second["worker"], second["key"], how_many, locked=locked)["jobs"]
+            taken = self.real.claim(**first, by=rival, how_many=how_many, prefer=prefer)["jobs"]
+            others = self.real.claim(**second, how_many=how_many, prefer=prefer)["jobs"]
+        free = self.model.in_turn(prefer)[how_many:]
+        assert taken == self.model.claim(**first, how_many=how_many, prefer=prefer)["jobs"]
+        assert others == self.model.claim(**second, how_many=how_many, free=free)["jobs"]
 
-    @step(3, place=places, write=st.integers(1, 3), progress=st.integers(0, 99))
-    def renew(self, place: int, write: int, progress: int) -> None:
-        job, attempt = self.attempt(place)
-        params = {"job": job, "attempt": attempt, "write": write, "progress": progress, "lease_seconds": LONG}
-        logs = [{"message": "On it."}]
-        answer = self.twice(lambda: self.real.call("renew_workflow_job", logs=logs, **params), extends_lease=True)
-        assert answer == self.model.renew(job, attempt, write, progress)
+    @step(3, place=places, write=st.integers(1, 3), progress=st.integers(0, 99), checkpoint=checkpoints)
+    def renew(self, place: int, write: int, progress: int, checkpoint: Row | None) -> None:
+        self.write(*self.attempt(place), write, progress, checkpoint)
 
     @step(5, place=places, outcome=outcomes, due=st.sampled_from((True, False, False)))
     def settle(self, place: int, outcome: str, due: bool) -> None:
@@ -217,6 +233,8 @@ def test_any_order_of_calls_is_answered_as_the_model_does(real: RealQueue) -> No
 
 
 RENEW, SETTLE, CLAIM = "public.renew_workflow_job", "public.settle_workflow_job", "public.claim_workflow_jobs"
+NEXT, IN_TURN = "workflow_private.lock_next", "workflow_private.in_turn"
+PLAIN, PREFERRING = "for update skip locked;\nend", "for update skip locked;\n    if found"
 NOT_HELD = "v_job.status is distinct from 'processing' or v_job.attempt is distinct from p_attempt"
 
 # what is wrong, in which function, and the text that is replaced there
@@ -227,11 +245,14 @@ MUTANTS = [
     ("settle_without_fencing", SETTLE, NOT_HELD, "v_job.status is distinct from 'processing'"),
     ("late_settle_accepted", SETTLE, NOT_HELD, "v_job.id is null or v_job.attempt is distinct from p_attempt"),
     ("a_repeated_settle_is_refused", SETTLE, "return exists (", "return false and exists ("),
-    ("claim_without_skip_locked", "workflow_private.lock_best", "for update skip locked", "for update"),
-    ("claim_without_a_lock", "workflow_private.lock_best", "for update skip locked", ""),
-    ("claim_without_status_check", "workflow_private.lock_best", "j.status = 'pending' and", ""),
+    ("claim_without_skip_locked", NEXT, PLAIN, "for update;\nend"),
+    ("claim_without_a_lock", NEXT, PLAIN, ";\nend"),
+    ("claim_without_status_check", NEXT, "j.status = 'pending' and", ""),
+    ("preferring_claim_without_skip_locked", NEXT, PREFERRING, "for update;\n    if found"),
+    ("preferring_claim_without_a_lock", NEXT, PREFERRING, ";\n    if found"),
+    ("preference_ignored", IN_TURN, "b.first desc, ", ""),
     ("claim_by_name_without_status_check", CLAIM, "j.id = p_job and j.status = 'pending'", "j.id = p_job"),
-    ("claim_before_it_is_due", "workflow_private.lock_best", "and j.run_at <= p_now", ""),
+    ("claim_before_it_is_due", NEXT, "'pending' and j.run_at <= p_now", "'pending'"),
     ("a_repeated_claim_takes_more", CLAIM, "not workflow_private.use_claim_key(p_worker, p_claim_key)", "false"),
     ("attempt_not_raised", "workflow_private.take", "attempt = j.attempt + 1", "attempt = greatest(j.attempt, 1)"),
     ("retry_count_not_raised", "workflow_private.end_attempt", "(v_ending in ('retry', 'rescued'))::integer", "0"),

@@ -162,3 +162,42 @@ def test_a_repair_shows_the_answer_and_each_violation_once() -> None:
     assert told.content.count("Log needs message.") == 1
     assert request.schema == generated(job().prompt).schema
     assert step.read(job(), DONE, '{"name": "New"}') == {"name": "New"}
+
+
+def longest(schema: JsonObject, char: str) -> Any:
+    """The longest answer that a schema allows, with this character all over its free text."""
+    if "anyOf" in schema:
+        return max((longest(option, char) for option in schema["anyOf"]), key=lambda answer: len(printed(answer)))
+    if "const" in schema or "enum" in schema:
+        return max(schema.get("enum", [schema.get("const")]), key=lambda value: len(str(value)))
+    match schema["type"]:
+        case "object":
+            return {name: longest(part, char) for name, part in schema["properties"].items()}
+        case "array":
+            return [longest(schema["items"], char)] * int(schema["maxItems"])
+        case "string":
+            return char * int(schema["maxLength"])
+        case kind:
+            return {"integer": -(10**10), "boolean": False}[kind]
+
+
+def printed(answer: Any) -> str:
+    return json.dumps(answer, indent=4)
+
+
+WORKFLOW = {"nodes": [{"id": f"slack_{i}", "type": "slack_message", "label": f"Tell {i}"} for i in range(9)]}
+EDIT = {"mode": "edit", "current_workflow": WORKFLOW}
+
+
+@pytest.mark.parametrize("prompt", [BRANCHY, "Do it", "Merge Slack Telegram Discord Stripe and Jira", "朝天気を"])
+@pytest.mark.parametrize(
+    ("step", "columns"), [(("create", "analyze"), {}), (("create", "generate"), {}), (("edit", "generate"), EDIT)]
+)
+def test_no_answer_of_the_schema_is_longer_than_the_request_says(
+    step: tuple[str, str], columns: dict[str, Any], prompt: str
+) -> None:
+    request = model_step(*step).request(job(prompt, **columns), DONE, 0)
+    char = "\u5929" if prompt[0] == "朝" else '"'
+    assert len(printed(longest(request.schema, char))) <= request.max_chars
+    # A model that is not held to the schema and writes prose, of four characters a token, is cut before its limit.
+    assert request.max_chars < 4 * request.max_tokens

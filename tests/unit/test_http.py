@@ -65,8 +65,8 @@ async def test_a_slow_model_is_a_warning_in_a_healthy_answer(worker: Worker) -> 
 async def test_a_model_server_that_is_looked_into_is_a_warning_until_the_verdict(worker: Worker) -> None:
     worker.recovery.report(MODEL, ModelTimeout("first_token", 60))
     found = worker.status.health()
-    assert (found.status, found.as_json()["model_server"]["state"]) == ("healthy", "looked into")
-    assert found.warnings == ("the model server is looked into: the model call passed its first-token clock of 60 s",)
+    assert (found.status, found.as_json()["model_server"]["state"]) == ("healthy", "suspect")
+    assert found.warnings == ("looking into the model server: the model call passed its first-token clock of 60 s",)
 
 
 async def test_until_the_worker_has_said_how_it_is_it_is_not_ready(worker: Worker) -> None:

@@ -61,6 +61,13 @@ def test_an_answer_and_its_repairs_are_one_step() -> None:
     assert (thrice["calls"], thrice["input_tokens"]) == (3, 900)
 
 
+def test_a_suspicion_about_a_repairs_prompt_is_kept() -> None:
+    marked = added(figures(), figures(prompt_truncation_suspected=True))
+    assert marked["prompt_truncation_suspected"] is True
+    assert added(marked, figures())["prompt_truncation_suspected"] is True
+    assert "prompt_truncation_suspected" not in added(figures(), figures())
+
+
 def test_adding_changes_neither_of_the_two() -> None:
     first, second = figures(), figures()
     added(first, second)

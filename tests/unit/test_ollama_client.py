@@ -18,7 +18,9 @@ from consumer.errors import (
     ModelStalledLoop,
     ModelTimeout,
     ModelUnavailable,
+    OutputNotJson,
     OutputTruncated,
+    RequestRefused,
 )
 from consumer.ollama import Answer, Clocks, Delta, ModelOptions, Ollama
 from consumer.ports import Message, ModelRequest
@@ -135,7 +137,7 @@ async def test_an_unload_asks_for_nothing_else() -> None:
     ("trace", "error"),
     [
         ("err.unknown_model", ModelNotFound),
-        ("err.option_type.num_ctx_string", InternalError),
+        ("err.option_type.num_ctx_string", RequestRefused),
         ("kill.waiting_request", ModelUnavailable),
         ("kill.runner_sigkill.midstream", ModelUnavailable),
         ("server.sigkill.midstream", ModelUnavailable),
@@ -268,6 +270,15 @@ async def test_a_looping_model_is_cut_off_while_it_streams() -> None:
     looping = replace(says(*["la "] * 200), end="hang")
     async with ReplayServer(looping) as server, driver(server) as ollama:
         assert type(await error_of(ask(ollama))) is ModelStalledLoop
+        await asyncio.wait_for(server.left.wait(), 5)
+
+
+async def test_an_answer_longer_than_the_schema_allows_is_cut_off_while_it_streams() -> None:
+    rambling = replace(says("Sure! ", "Here is ", "what I think ", "of it. "), end="hang")
+    async with ReplayServer(rambling) as server, driver(server) as ollama:
+        async with aclosing(ollama.chat("mistral:7b", replace(REQUEST, max_chars=20))) as pieces:
+            assert [(await anext(pieces)), (await anext(pieces))] == [Delta("Sure! "), Delta("Here is ")]
+            assert type(await error_of(anext(pieces))) is OutputNotJson
         await asyncio.wait_for(server.left.wait(), 5)
 
 

@@ -141,7 +141,7 @@ CREATE FUNCTION public.cancel_workflow_job(p_job text) RETURNS jsonb
     AS $$ select workflow_private.cancel_job(p_job) $$;
 ALTER FUNCTION public.cancel_workflow_job(p_job text) OWNER TO postgres;
 COMMENT ON FUNCTION public.cancel_workflow_job(p_job text) IS 'Cancels a pending job at once, and asks the worker of a running one to stop.';
-CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEFAULT 1, p_lease_seconds integer DEFAULT 20, p_claim_key text DEFAULT NULL::text, p_max_retries integer DEFAULT NULL::integer, p_job text DEFAULT NULL::text, p_running text[] DEFAULT '{}'::text[]) RETURNS jsonb
+CREATE FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer DEFAULT 1, p_lease_seconds integer DEFAULT 20, p_claim_key text DEFAULT NULL::text, p_max_retries integer DEFAULT NULL::integer, p_job text DEFAULT NULL::text, p_running text[] DEFAULT '{}'::text[], p_prefer text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -164,7 +164,7 @@ begin
     perform workflow_private.rescue_expired(100, p_worker);
     if p_job is null then
       select best.ids, best.alone into v_ids, v_alone from workflow_private.lock_best(
-        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), clock_timestamp()) best;
+        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), p_prefer, clock_timestamp()) best;
     else
       v_ids := array(select j.id from public.workflow_generation_jobs j
                      where j.id = p_job and j.status = 'pending' for update skip locked);
@@ -176,8 +176,8 @@ begin
     'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
 end
 $$;
-ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) OWNER TO postgres;
-COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. "alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker.';
+ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) OWNER TO postgres;
+COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. "alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker. p_prefer: the next step that costs this worker no model load, analyze or generate.';
 CREATE FUNCTION public.cleanup_old_jobs() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -633,6 +633,43 @@ CREATE FUNCTION workflow_private.fair_rank(p_user uuid) RETURNS bigint
       end, 0))
 $$;
 ALTER FUNCTION workflow_private.fair_rank(p_user uuid) OWNER TO postgres;
+CREATE FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_hashjoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+  return array(
+    with claims as materialized (
+      select e.at, c.priority, c.fair_rank, c.created_at, c.id
+      from (select k.job_id, k.at from public.workflow_job_events k
+            where k.kind = 'claimed' order by k.at desc limit 32) e
+      join public.workflow_generation_jobs c on c.id = e.job_id
+    ), head as (
+      select j.id, j.priority, j.fair_rank, j.created_at, j.run_at,
+        workflow_private.next_step(j.checkpoint) = p_prefer as fits,
+        workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) as suspect
+      from public.workflow_generation_jobs j
+      where j.status = 'pending' and j.run_at <= p_now
+      order by j.priority desc, j.fair_rank, j.created_at, j.id
+      limit 4 * p_how_many + 16
+    ), counted as (
+      select h.*, count(*) filter (where h.fits) over fair as nth,
+        -- how many may still overtake it; null: it is one of those that overtake
+        case when h.suspect then 0 when not h.fits then 8 - (
+          select count(*) from claims c where c.at >= h.run_at and c.priority = h.priority
+            and (c.fair_rank, c.created_at, c.id) > (h.fair_rank, h.created_at, h.id)) end as room
+      from head h window fair as (partition by h.priority order by h.fair_rank, h.created_at, h.id)
+    ), bounded as (
+      -- goes first when nobody before it has been overtaken enough
+      select c.*, c.room is null and coalesce(c.nth <= min(c.nth + c.room) over fair, true) as first
+      from counted c window fair as (partition by c.priority order by c.fair_rank, c.created_at, c.id)
+    )
+    select b.id from bounded b order by b.priority desc, b.first desc, b.fair_rank, b.created_at, b.id);
+end
+$$;
+ALTER FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) OWNER TO postgres;
 CREATE FUNCTION workflow_private.is_operator() RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -656,7 +693,7 @@ CREATE FUNCTION workflow_private.lease(p_seconds integer) RETURNS interval
   select make_interval(secs => least(greatest(coalesce(p_seconds, 20), 1), 3600))
 $$;
 ALTER FUNCTION workflow_private.lease(p_seconds integer) OWNER TO postgres;
-CREATE FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) RETURNS record
+CREATE FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone, OUT ids text[], OUT alone boolean) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -667,11 +704,7 @@ begin
   ids := '{}';
   alone := false;
   for v_best in
-    select j.id, workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) as suspect
-    from public.workflow_generation_jobs j
-    where j.status = 'pending' and j.run_at <= p_now
-    order by j.priority desc, j.fair_rank, j.created_at, j.id
-    limit p_how_many for update skip locked
+    select n.id, n.suspect from workflow_private.lock_next(p_how_many, p_running, p_prefer, p_now) n
   loop
     alone := v_best.suspect;
     exit when alone and v_busy;
@@ -681,7 +714,37 @@ begin
   end loop;
 end
 $$;
-ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) OWNER TO postgres;
+ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone, OUT ids text[], OUT alone boolean) OWNER TO postgres;
+CREATE FUNCTION workflow_private.lock_next(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) RETURNS TABLE(id text, suspect boolean)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  v_turns text[];
+begin
+  if p_prefer is not null then
+    v_turns := workflow_private.in_turn(p_how_many, p_running, p_prefer, p_now);
+    return query
+      select j.id, workflow_private.is_suspect(j.error_details) and j.id <> all (p_running)
+      from public.workflow_generation_jobs j
+      where j.id = any (v_turns) and j.run_at <= p_now
+        -- pending, in words that keep the planner from walking the queue's index, which it may believe to be empty
+        and j.lease_expires_at is null and j.finished_at is null
+      order by array_position(v_turns, j.id)
+      limit p_how_many for update skip locked;
+    if found then
+      return;
+    end if;
+  end if;
+  return query
+    select j.id, workflow_private.is_suspect(j.error_details) and j.id <> all (p_running)
+    from public.workflow_generation_jobs j
+    where j.status = 'pending' and j.run_at <= p_now
+    order by j.priority desc, j.fair_rank, j.created_at, j.id
+    limit p_how_many for update skip locked;
+end
+$$;
+ALTER FUNCTION workflow_private.lock_next(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) OWNER TO postgres;
 CREATE FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -708,6 +771,13 @@ CREATE FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) RET
     (select min(j.lease_expires_at) from public.workflow_generation_jobs j where j.status = 'processing')) as at) due
 $$;
 ALTER FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.next_step(p_checkpoint jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select case jsonb_typeof(p_checkpoint -> 'analyze') when 'object' then 'generate' else 'analyze' end
+$$;
+ALTER FUNCTION workflow_private.next_step(p_checkpoint jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) RETURNS void
     LANGUAGE sql
     SET search_path TO ''
@@ -1032,6 +1102,7 @@ ALTER TABLE ONLY public.workflow_workers
     ADD CONSTRAINT workflow_workers_pkey PRIMARY KEY (worker_id);
 ALTER TABLE ONLY workflow_private.claim_keys
     ADD CONSTRAINT claim_keys_pkey PRIMARY KEY (worker_id);
+CREATE INDEX workflow_events_claims ON public.workflow_job_events USING btree (at) WHERE (kind = 'claimed'::text);
 CREATE INDEX workflow_events_of_job ON public.workflow_job_events USING btree (job_id, id);
 CREATE UNIQUE INDEX workflow_events_one_ending ON public.workflow_job_events USING btree (job_id, attempt) WHERE (kind = ANY (ARRAY['completed'::text, 'failed'::text, 'retry'::text, 'released'::text, 'cancelled'::text, 'rescued'::text]));
 CREATE INDEX workflow_jobs_claim_order ON public.workflow_generation_jobs USING btree (priority DESC, fair_rank, created_at, id, run_at) WHERE (status = 'pending'::text);
@@ -1065,8 +1136,8 @@ GRANT ALL ON FUNCTION public.audit_workflow_jobs(p_since timestamp with time zon
 REVOKE ALL ON FUNCTION public.cancel_workflow_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.cancel_workflow_job(p_job text) TO service_role;
-REVOKE ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[]) TO service_role;
+REVOKE ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) TO service_role;
 REVOKE ALL ON FUNCTION public.cleanup_old_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cleanup_old_jobs() TO service_role;
 REVOKE ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) FROM PUBLIC;
@@ -1125,13 +1196,16 @@ REVOKE ALL ON FUNCTION workflow_private.digest(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.is_operator() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.is_suspect(p_details jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.lease(p_seconds integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_now timestamp with time zone, OUT ids text[], OUT alone boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone, OUT ids text[], OUT alone boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lock_next(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.next_step(p_checkpoint jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.poke(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
