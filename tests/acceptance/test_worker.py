@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 JOBS = "public.workflow_generation_jobs"
 EVENTS = "public.workflow_job_events"
-WORKERS = "from public.workflow_workers"
+WORKERS = "from (select * from public.workflow_workers order by last_seen_at desc limit 1) newest"
 STATE, TROUBLE = "info #>> '{model_server,state}'", "info #>> '{model_server,trouble,why}'"
 
 
