@@ -71,10 +71,7 @@ class Worker:
         )  # fmt: skip
         policy = RetryPolicy(base=settings.retry_delay_base)
         self.runner = Runner(store, bench, handler_for, policy, Limits(attempt=settings.job_timeout))
-        self.dispatcher = Dispatcher(
-            store, self.runner, self.bell, room=self.lanes.room, prefer=lambda: self.lanes.preferred_step,
-            max_retries=settings.max_retries,
-        )  # fmt: skip
+        self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         recycle = settings.realtime_recycle_hours * 3600

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     ollama_load_timeout: Seconds | None = None
     ollama_first_token_timeout: Seconds | None = None
     ollama_between_tokens_timeout: Seconds | None = None
-    ollama_num_ctx: Annotated[int, Field(ge=2048, le=131_072)] = 8192
+    ollama_num_ctx: Annotated[int, Field(ge=4096, le=131_072)] = 8192
     ollama_keep_alive: str = "10m"
 
     max_retries: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     def _is_a_duration(cls, value: str) -> str:
         if not re.fullmatch(r"-?\d+|-?(\d+(\.\d+)?(ns|us|ms|s|m|h))+", value):
             raise ValueError("is neither seconds nor a duration such as 10m, 1h30m or -1")
+        if not re.search(r"[1-9]", value):
+            raise ValueError("would turn every load into an unload; use seconds or a duration such as 10m")
         return value
 
     @field_validator("http_listen")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
-from consumer.errors import InternalError, JobError, ModelUnavailable, Violation, WorkflowInvalid
+from consumer.errors import InternalError, JobError, ModelTimeout, ModelUnavailable, Violation, WorkflowInvalid
 from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
 from consumer.lanes import Lanes, StepName
@@ -29,6 +29,8 @@ from consumer.speed import Speeds
 
 # Model repair is tried for so many distinct failures of one attempt (design rule 12).
 MAX_REPAIRS = 2
+# So many claims that cost no retry may end with a model server that dies over the job; then they cost one each.
+FREE_RETURNS = 3
 # A preload that takes longer was a load. Warm ones take 1 to 60 ms, loads from 400 ms (traces/ollama.md, "Numbers").
 LOAD_SIGN_MS = 100.0
 
@@ -184,10 +186,14 @@ class Steps:
         self._lease.allow(bench.first_token_clock)
 
     async def _judged(self, error: JobError) -> JobError:
-        """What to make of a failure when the model server has been looked into: a dead one is not the job's fault."""
+        """What to make of a failure when the model server has been looked into: a dead one is not the job's fault.
+
+        Unless it dies whenever it works on this very job, which then pays for it: else it would come back for ever.
+        """
         async with self._no_work_of_ours():
             why = await self._bench.recovery.verdict()
-        return error if why is None else ModelUnavailable(why)
+        returns = self._job.attempt - self._job.retry_count
+        return error if why is None or (_in_work(error) and returns > FREE_RETURNS) else ModelUnavailable(why)
 
     def _measure(self, model: str, answer: Answer) -> None:
         speed = self._bench.speeds[model]
@@ -223,6 +229,11 @@ class Steps:
         said = [(message.role, message.content) for message in request.messages]
         inputs = [model, self._bench.digests.get(canonical(model)), said, request.schema, request.max_tokens]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def _in_work(error: JobError) -> bool:
+    """Whether the model was loaded and at work on the request that failed."""
+    return getattr(error, "in_work", False) or (isinstance(error, ModelTimeout) and error.clock != "load")
 
 
 def _progress(step: ModelStep, tokens: int) -> int:
