@@ -27,7 +27,7 @@ from consumer.ollama import ModelOptions, Ollama
 from consumer.outcome import RetryPolicy
 from consumer.preflight import check_database, check_models
 from consumer.reconciler import Reconciler
-from consumer.recovery import Recovery
+from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.runner import Limits, Runner
 from consumer.settings import Settings
 from consumer.speed import Speeds
@@ -62,9 +62,10 @@ class Worker:
         self.bell = Doorbell()
         batching = Batching(settings.model_batch_size, settings.model_batch_wait)
         self.lanes = Lanes(settings.models, settings.worker_concurrency, batching)
-        self.recovery = Recovery(ollama, self.lanes, on_change=self._model_server_changed)
-        self.speeds = Speeds()
         clocks = settings.clocks.clocks(on_gpu=False)  # the longer ones
+        ladder = Ladder(canary=min(CANARY, clocks.first_token))
+        self.recovery = Recovery(ollama, self.lanes, ladder, on_change=self._model_server_changed)
+        self.speeds = Speeds()
         bench = Workbench(
             ollama, self.lanes, self.recovery, self.speeds, settings.models, digests, clocks.load, clocks.first_token,
             observer,

@@ -33,11 +33,15 @@ from consumer.retry import full_jitter
 SUSPICIOUS = (ModelUnavailable, ModelNotFound, ModelOverloaded, ModelTimeout, ModelOutOfMemory)
 
 
+# Seconds for one token of a loaded model (facts/ollama.md §3).
+CANARY = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Ladder:
     """Seconds: for the one token, for the memory to come free, between two looks at it, and between climbs."""
 
-    canary: float = 30.0
+    canary: float = CANARY
     unload: float = 30.0
     look: float = 0.25
     first_pause: float = 5.0
