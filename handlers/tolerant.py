@@ -2,11 +2,13 @@
 
 A server that ignores `format` sends what the model wrote: fences, prose, thinking, an object twice. The rules:
 
-- What is in thinking tags is not the answer. An answer that holds a fence with an object in it is what is in fences.
+- What is in thinking tags is not the answer.
 - A bracket that does not begin like an object (`{name}`, `[1]`) is prose, and so is an empty one.
-- Anything else that begins like an object must be read, or all is refused: a damaged outer object must not make
-  one of its parts the answer. For the same reason an object after `"key":` or before `, "key":` is refused.
-- Several that are equal are one; several that differ are refused.
+- Anything else that begins like an object must be read, or all is refused: a damaged outer object must not make one
+  of its parts the answer. So an object is a part, and refused, inside a bracket of prose; after a quoted key, or a
+  word in lower case that begins a line, and its colon or equals sign (YAML, TOML, a lost bracket); as an item of a
+  list of lines; and where more members follow it.
+- Several that are equal are one; several that differ are refused, in fences or not: which is the example?
 
 It reads on where a failed reading stopped, never from its start again: linear in the text.
 """
@@ -25,13 +27,20 @@ from handlers.near_json import Refusal, Unreadable, quoted, rewrite
 # JSON in a string in a string: no server was seen to quote more often.
 MAX_QUOTED = 2
 
-_MARK = re.compile(r"[{\[]|`{3,}|~{3,}|</?think(?:ing)?>", re.IGNORECASE)
+_MARK = re.compile(r"[{\[}\]]|`{3,}|~{3,}|</?think(?:ing)?>", re.IGNORECASE)
 _THINKING_ENDS = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:quot|#34|#x22);", re.IGNORECASE)
 _QUOTED = re.compile(r'[{\[](?:\s|\\++[nrt])*+\\(?:\\\\)*+"')
 _QUOTED_BODY = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_KEY_BEFORE = re.compile(r"""["'”]\s*:\s*\Z|(?:\A|\n)[ \t]*(?:- )?[a-z_][\w-]*:[ \t]*\Z""")
-_KEY_AFTER = re.compile(r"""[\s}\]]*+,?\s*+["'“][^"'”\n]{0,200}["'”]\s*+:""")
+_MEMBER_BEFORE = re.compile(
+    r"""["'”]\s*[:=]>?\s*\Z | [0-9"'],\s*\Z
+      | (?:\A|\n)[ \t]*(?:[-*+][ ]+)?[*_`]*[a-z_][\w-]*[*_`]*[ ]?[:=][ \t]*\Z
+      | (?:\A|\n)[ \t]*[-*+][ ]+\Z""",
+    re.VERBOSE,
+)
+_MEMBER_AFTER = re.compile(
+    r"""[\s}\]]*+(?:,\s*+)?(?:["'“][^"'”\n]{0,200}["'”]|[a-z_][\w-]{0,60})\s*+[:=](?!//)""",
+)
 _LOOK_BACK = 80
 
 Loads = Callable[[str], Any]
@@ -51,12 +60,12 @@ def find_object(text: str, loads: Loads) -> JsonObject:
 
 
 class _Scan:
-    """What was found so far: objects, or the reasons why they cannot be read, in fences and outside."""
+    """What was found so far: objects, and the reasons why others cannot be read. `inside`: open brackets of prose."""
 
     def __init__(self, loads: Loads, level: int = 0) -> None:
         self._loads, self._level = loads, level
-        self._found: dict[bool, list[JsonObject | Unreadable]] = {True: [], False: []}
-        self._fenced = False
+        self._found: list[JsonObject | Refusal] = []
+        self._inside = 0
 
     def read(self, text: str) -> None:
         """Go through the text once."""
@@ -65,34 +74,32 @@ class _Scan:
             at = mark.end()
             match mark[0][:2]:
                 case "</":
-                    self._found = {True: [], False: []}
+                    self._found, self._inside = [], 0
                 case "<t" | "<T":
                     at = self._thinking(text, at)
                 case "``" | "~~":
-                    self._fenced = not self._fenced
+                    self._inside = 0
+                case "}" | "]":
+                    self._inside = max(self._inside - 1, 0)
                 case _:
                     at = self._bracket(text, mark.start())
 
     def only(self) -> JsonObject:
         """The object, if there is one and no doubt."""
-        found = self._found[True] or self._found[False]
-        for one in found:
-            if isinstance(one, Unreadable):
-                raise one
-        objects = [one for one in found if isinstance(one, dict)]
+        for one in self._found:
+            if isinstance(one, Refusal):
+                raise Unreadable(one)
+        objects = [one for one in self._found if isinstance(one, dict)]
         if not objects:
             raise Unreadable(Refusal.NO_OBJECT)
         if not _all_same(objects):
             raise Unreadable(Refusal.SEVERAL)
         return objects[0]
 
-    def _add(self, one: JsonObject | Unreadable) -> None:
-        self._found[self._fenced].append(one)
-
     def _thinking(self, text: str, at: int) -> int:
         end = _THINKING_ENDS.search(text, at)
         if end is None:
-            self._add(Unreadable(Refusal.ONLY_THOUGHT))
+            self._found.append(Refusal.ONLY_THOUGHT)
             return len(text)
         return end.end()
 
@@ -104,12 +111,13 @@ class _Scan:
             written, end = rewrite(text, at)
         except Unreadable as no:
             if no.is_object:
-                self._add(no)
+                self._found.append(no.refusal)
+            self._inside += 1
             return max(no.at, at + 1)
         try:
-            self._keep(self._loads(written), _is_part(text, at, end))
+            self._keep(self._loads(written), self._is_part(text, at, end))
         except Unreadable as no:
-            self._add(no)
+            self._found.append(no.refusal)
         return end
 
     def _quoted(self, text: str, at: int) -> int:
@@ -118,10 +126,10 @@ class _Scan:
         assert body is not None
         inner = _Scan(self._loads, self._level + 1)
         if inner._level > MAX_QUOTED:
-            self._add(Unreadable(Refusal.TOO_DEEP))
+            self._found.append(Refusal.TOO_DEEP)
         else:
             inner.read(json.loads(quoted(body[0]), strict=False))
-            self._found[self._fenced] += inner._found[True] or inner._found[False]
+            self._found += inner._found
         return body.end()
 
     def _keep(self, value: Any, is_part: bool) -> None:
@@ -133,12 +141,13 @@ class _Scan:
             raise Unreadable(Refusal.PART)
         if len(objects) < len(items) or not _all_same(objects):
             raise Unreadable(Refusal.LIST)
-        self._add(objects[0])
+        self._found.append(objects[0])
 
-
-def _is_part(text: str, at: int, end: int) -> bool:
-    """Whether the text around it makes it a member of something, or lets members follow."""
-    return bool(_KEY_BEFORE.search(text[max(0, at - _LOOK_BACK) : at]) or _KEY_AFTER.match(text, end))
+    def _is_part(self, text: str, at: int, end: int) -> bool:
+        """Whether what is around it makes it a member of something. Doubled braces, as in a template, do not."""
+        doubled = self._inside == 1 and text[at - 1] == "{" and text[end : end + 1] == "}"
+        before = text[max(0, at - _LOOK_BACK) : at]
+        return bool((self._inside and not doubled) or _MEMBER_BEFORE.search(before) or _MEMBER_AFTER.match(text, end))
 
 
 def _all_same(objects: list[JsonObject]) -> bool:
