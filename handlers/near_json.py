@@ -1,8 +1,14 @@
 """Rewrites a value that is nearly JSON as strict JSON, where there is one way to read it.
 
-Called by handlers/tolerant.py for each bracket it finds. Understood: comments, trailing commas, a missing comma at a line's end, single and typographic quotes, bare keys,
-Python's True/False/None, numbers such as +1 and .5, escapes that JSON does not know, a list closed by its object's
-bracket, and a cut tail. The rules, each with its reason:
+Called by handlers/tolerant.py for each bracket it finds. Understood: comments, trailing commas, a missing comma at a
+line's end, single and typographic quotes, bare keys, Python's True/False/None, numbers such as +1 and .5, escapes
+that JSON does not know, a list closed by its object's bracket, and a cut tail.
+
+Why no library: on tests/corpus/damaged the readers of JSON5 and its kin (json5, pyjson5, hjson, dirtyjson, demjson3)
+recover a quarter of what can be recovered, and those made for models guess: of what must be refused json-repair
+0.64 reads seven in ten, chompjs 1.4 a third.
+
+The rules, each with its reason:
 
 - Cut tail: what is open is closed if the text ends after a whole member or after its comma. Text that ends inside a
   string, number, word or comment, after a colon, or right after an opening bracket has lost what cannot be told.
