@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from consumer.errors import OutputNotJson
 from consumer.job import JsonObject
-from handlers.near_json import Refusal, Unreadable
+from handlers.refusal import Refusal, Unreadable
 from handlers.tolerant import find_object
 from schemas.clean import clean, clean_text
 

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from typing import Any
 
 from consumer.job import JsonObject
-from handlers.near_json import Refusal, Unreadable, quoted, rewrite
+from handlers.near_json import quoted, rewrite
+from handlers.refusal import Refusal, Unreadable
 
 # JSON in a string in a string: no server was seen to quote more often.
 MAX_QUOTED = 2

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from consumer.errors import OutputNotJson
-from handlers.near_json import Refusal
 from handlers.reading import read_object
+from handlers.refusal import Refusal
 from schemas.clean import storable
 
 FOLDER = Path(__file__).parents[1] / "corpus" / "damaged"

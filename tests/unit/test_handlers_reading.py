@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from consumer.errors import OutputNotJson
 from consumer.job import JsonObject
 from consumer.ports import StreamReader
-from handlers.near_json import Refusal, rewrite
+from handlers.near_json import rewrite
 from handlers.reading import read_object
+from handlers.refusal import Refusal
 from handlers.stream import NodeReader, SummaryReader
 from schemas.clean import clean, clean_text, storable
 
@@ -100,7 +101,7 @@ PIECES += [
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=12,
+    max_leaves=6,
 )
 OBJECTS = st.dictionaries(st.text(), VALUES, min_size=1)
 
@@ -114,6 +115,7 @@ def test_no_damage_raises_anything_else_and_no_reason_quotes_the_answer(text: st
         assert str(error).partition(" is not usable: ")[2] in set(Refusal)
 
 
+@settings(max_examples=60)
 @given(OBJECTS, st.sampled_from([None, 2]), st.booleans())
 def test_an_answer_that_is_json_is_taken_as_it_is(value: JsonObject, indent: int | None, ascii_only: bool) -> None:
     assume(len({clean_text(key, 200) for key in value}) == len(value))
@@ -122,6 +124,7 @@ def test_an_answer_that_is_json_is_taken_as_it_is(value: JsonObject, indent: int
         assert read_object(text) == clean(json.loads(text))
 
 
+@settings(max_examples=60)
 @given(OBJECTS, st.sampled_from([None, 2]), st.booleans())
 def test_reading_tolerantly_changes_nothing_in_what_is_json(
     value: JsonObject, indent: int | None, ascii_only: bool
