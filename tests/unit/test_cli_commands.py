@@ -166,7 +166,7 @@ def test_violations_as_json_are_data_for_programs(valid: dict[str, Any]) -> None
     found = json.loads(done.stdout)
     assert done.exit_code == EX_DATAERR
     assert "UNKNOWN_NODE_TYPE" in {violation["code"] for violation in found}
-    assert all(set(violation) == {"code", "pointer", "message"} for violation in found)
+    assert all(set(violation) == {"code", "pointer", "message", "fix", "severity"} for violation in found)
 
 
 def test_no_violations_as_json_is_an_empty_list(valid: dict[str, Any]) -> None:

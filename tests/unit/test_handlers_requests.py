@@ -151,8 +151,8 @@ def test_the_analysis_is_bounded() -> None:
 def test_a_repair_shows_the_answer_and_each_violation_once() -> None:
     handler = handler_for("create")
     wrong = [
-        Violation("MISSING_REQUIRED_FIELD", "/a", "Log needs message."),
-        Violation("X", "/b", "Log needs message."),
+        Violation("MISSING_REQUIRED_FIELD", "/a", "Log needs message.", "Fill message."),
+        Violation("X", "/b", "Log needs message.", "Fill message."),
     ]
     step = handler.repair(job(), {**DONE, "generate": {"name": "Old"}}, WorkflowInvalid(wrong))
     assert step is not None and step.name == "generate"
