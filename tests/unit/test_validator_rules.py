@@ -64,10 +64,19 @@ MUTATIONS: dict[str, tuple[Callable[[Flow], object], list[str]]] = {
     "an edge id is used twice": (lambda f: f["edges"][1].update(id="e1"), ["DUPLICATE_EDGE"]),
     "an edge is there twice": (lambda f: f["edges"].append(edge("e9", "set_1", "if_1")), ["DUPLICATE_EDGE"]),
     "a type is unknown": (lambda f: f["nodes"][4].update(type="laser"), ["UNKNOWN_NODE_TYPE"]),
+    "the trigger's type is unknown": (lambda f: f["nodes"][0].update(type="laser"), ["UNKNOWN_NODE_TYPE"]),
+    "the type behind ways is unknown": (lambda f: f["nodes"][2].update(type="laser"), ["UNKNOWN_NODE_TYPE"]),
+    "the type that stores is unknown": (lambda f: f["nodes"][1].update(type="laser"), ["UNKNOWN_NODE_TYPE"]),
+    "the name of a variable is missing": (lambda f: config_of(f, 1).pop("name"), ["MISSING_REQUIRED_FIELD"]),
+    "the name of a variable is a number": (lambda f: config_of(f, 1).update(name=7), ["INVALID_FIELD_TYPE"]),
     "a field is missing": (lambda f: config_of(f, 4).pop("message"), ["MISSING_REQUIRED_FIELD"]),
     "a field is blank": (lambda f: config_of(f, 4).update(message=" "), ["MISSING_REQUIRED_FIELD"]),
     "an empty credential is not listed": (lambda f: f["requiredCredentials"].clear(), ["MISSING_REQUIRED_FIELD"]),
     "a text is a number": (lambda f: config_of(f, 4).update(message=5), ["INVALID_FIELD_TYPE"]),
+    "true is no number": (
+        lambda f: f["nodes"].__setitem__(4, node("log_1", "limit", limit=True)),
+        ["INVALID_FIELD_TYPE"],
+    ),
     "an option is unknown": (lambda f: config_of(f, 0).update(method="YELL"), ["INVALID_OPTION"]),
     "a target is unknown": (lambda f: f["edges"].append(edge("e9", "log_1", "mars")), ["DANGLING_EDGE"]),
     "a source is unknown": (lambda f: f["edges"].append(edge("e9", "mars", "log_1")), ["DANGLING_EDGE"]),
@@ -80,6 +89,7 @@ MUTATIONS: dict[str, tuple[Callable[[Flow], object], list[str]]] = {
     ),
     "an edge leads back": (lambda f: f["edges"].append(edge("e9", "log_1", "if_1")), ["CYCLE"] * 2),
     "a node is alone": (lambda f: f["nodes"].append(node("n_1", "noop")), ["UNREACHABLE_NODE"]),
+    "a condition leads on without a branch": (lambda f: f["edges"][3].pop("sourceHandle"), ["BAD_SOURCE_HANDLE"]),
     "a plain node has a branch": (lambda f: f["edges"][0].update(sourceHandle="true"), ["BAD_SOURCE_HANDLE"]),
     "a branch has no edge": (
         lambda f: f["edges"].append(f["edges"].pop() | {"source": "set_1"}) or f["edges"][3].pop("sourceHandle"),
@@ -131,6 +141,21 @@ def test_an_edge_of_a_condition_needs_true_or_false() -> None:
     assert codes(flow) == ["BAD_SOURCE_HANDLE"]
 
 
+def test_a_stray_edge_stands_for_one_missing_way_only() -> None:
+    flow = valid()
+    flow["edges"][2]["sourceHandle"] = "maybe"
+    flow["edges"][3]["sourceHandle"] = "maybe"
+    assert codes(flow) == ["BAD_SOURCE_HANDLE"] * 2
+    flow["edges"][3] = edge("e4", "set_1", "log_1")
+    assert codes(flow) == ["BAD_SOURCE_HANDLE", "MISSING_BRANCH"]
+
+
+def test_two_edges_for_one_way_are_a_missing_branch() -> None:
+    flow = valid()
+    flow["edges"].append(edge("e9", "if_1", "log_1", "true"))
+    assert codes(flow) == ["MISSING_BRANCH"]
+
+
 def test_a_switch_leads_by_its_cases_only() -> None:
     flow = valid()
     flow["nodes"][2] = node("if_1", "switch", expression="{{input.kind}}", cases=["a", {"value": "b"}])
@@ -167,6 +192,38 @@ def test_a_form_field_is_complete() -> None:
     assert codes(flow) == ["INVALID_OPTION", "MISSING_REQUIRED_FIELD", "INVALID_OPTION", "INVALID_FIELD_TYPE"]
 
 
+FIELD = {"id": "f1", "label": "Mail", "name": "mail", "type": "email", "required": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "place"),
+    [
+        ([FIELD, {**FIELD, "name": "other"}, FIELD], "INVALID_OPTION", "2/name"),
+        ([{**FIELD, "type": "select"}], "MISSING_REQUIRED_FIELD", "0/options"),
+        ([{**FIELD, "type": "laser"}], "INVALID_OPTION", "0/type"),
+        ([{**FIELD, "type": " "}], "MISSING_REQUIRED_FIELD", "0/type"),
+        ([{**FIELD, "name": None}, {**FIELD, "name": "b"}], "MISSING_REQUIRED_FIELD", "0/name"),
+        ([{**FIELD, "label": 7}], "INVALID_FIELD_TYPE", "0/label"),
+        ([{key: FIELD[key] for key in FIELD if key != "required"}], "MISSING_REQUIRED_FIELD", "0/required"),
+        ([{**FIELD, "required": "yes"}], "INVALID_FIELD_TYPE", "0/required"),
+        ([FIELD, "x"], "INVALID_FIELD_TYPE", "1"),
+    ],
+)
+def test_each_fault_of_a_form_field_is_one_violation(fields: list[Any], code: str, place: str) -> None:
+    flow = valid()
+    texts = {"formTitle": "A", "formDescription": "B", "submitButtonText": "Go", "successMessage": "Ok"}
+    flow["nodes"][0] |= {"type": "form", "config": {**texts, "redirectUrl": "", "fields": fields}}
+    (violation,) = validate_workflow(flow, CATALOG)
+    assert (violation.code, violation.pointer) == (code, f"/nodes/0/config/fields/{place}")
+
+
+def test_form_fields_that_are_a_reference_are_taken() -> None:
+    flow = valid()
+    texts = {"formTitle": "A", "formDescription": "B", "submitButtonText": "Go", "successMessage": "Ok"}
+    flow["nodes"][0] |= {"type": "form", "config": {**texts, "redirectUrl": "", "fields": "{{input.fields}}"}}
+    assert codes(flow) == []
+
+
 def test_credentials_must_come_from_the_config_when_that_is_known() -> None:
     flow = valid()
     url = "https://hooks.slack.com/services/T1/B2/zzz"
@@ -175,6 +232,8 @@ def test_credentials_must_come_from_the_config_when_that_is_known() -> None:
     assert codes(flow, known=Known()) == ["INVENTED_CREDENTIAL"]
     assert codes(flow, known=Known(prompt=f"use {url}")) == ["INVENTED_CREDENTIAL"]
     assert codes(flow, known=Known(frozenset({url}))) == []
+    config_of(flow, 3)["webhookUrl"] = "{{input.url}}"
+    assert codes(flow, known=Known()) == []
 
 
 def test_an_account_may_also_be_named_in_the_prompt() -> None:
@@ -188,6 +247,12 @@ def test_a_node_that_an_edit_drops_must_be_named_in_the_explanation() -> None:
     before = {"nodes": [*valid()["nodes"], node("old_1", "noop")]}
     assert codes(valid(), previous=before) == ["LOST_NODE"]
     assert codes({**valid(), "explanation": "Removed old_1."}, previous=before) == []
+
+
+def test_a_template_may_stand_for_an_option() -> None:
+    flow = valid()
+    config_of(flow, 0)["method"] = "{{input.method}}"
+    assert codes(flow) == []
 
 
 def test_templates_may_stand_for_any_type_and_code_may_hold_braces() -> None:
