@@ -159,7 +159,7 @@ def test_a_repair_shows_the_answer_and_each_violation_once() -> None:
     request = step.request(job(), DONE, 1)
     said, told = request.messages[-2:]
     assert (said.role, json.loads(said.content)) == ("assistant", {"name": "Old"})
-    assert told.content.count("Log needs message.") == 1
+    assert told.content.count("Log needs message. Fill message.") == 1
     assert request.schema == generated(job().prompt).schema
     assert step.read(job(), DONE, '{"name": "New"}') == {"name": "New"}
 

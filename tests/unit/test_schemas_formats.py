@@ -66,7 +66,8 @@ def test_a_format_takes_what_is_written_that_way_and_nothing_else(place: tuple[s
 
 
 def test_no_format_takes_a_value_of_another_type() -> None:
-    assert not any(follows(form, value) for form in WANTED for value in ([], {}, None, "x"))
+    others: list[object] = [[], {}, None, "x"]
+    assert not any(follows(form, value) for form in WANTED for value in others)
     assert not any(follows(form, 5) for form in WANTED if form != "cents")
 
 
