@@ -5,6 +5,7 @@ Called by the validate step before anything is stored, and by `consumer validate
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator
 from itertools import islice
 
@@ -15,6 +16,8 @@ from schemas.clean import one_line
 from schemas.subject import Json, Known, Subject
 
 MAX_VIOLATIONS = 100
+# ASCII only: a sentence in Chinese puts no blank around an id.
+_INNER = frozenset(string.ascii_letters + string.digits + "_-")
 
 __all__ = ["Known", "advise", "validate_workflow"]
 
@@ -60,7 +63,18 @@ def _lost(workflow: Json, previous: Json) -> Iterator[Violation]:
     kept = {node["id"] for node in workflow["nodes"]}
     told = workflow.get("explanation", "")
     for node in previous.get("nodes", ()):
-        if node["id"] not in kept and node["id"] not in told:
+        if node["id"] not in kept and not _tells(told, node["id"]):
             name = one_line(node["id"])
             text = f"Node {name} of the workflow to edit is gone, and the explanation does not say so."
             yield Violation("LOST_NODE", "/nodes", text, f"Put {name} back, or name it in the explanation.")
+
+
+def _tells(text: str, name: str) -> bool:
+    """Whether the text holds the id as a whole: `log_10` does not tell of `log_1`."""
+    start = text.find(name)
+    while start >= 0:
+        around = {text[start - 1 : start], text[start + len(name) : start + len(name) + 1]}
+        if not around & _INNER:
+            return True
+        start = text.find(name, start + 1)
+    return False

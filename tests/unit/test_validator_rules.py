@@ -246,7 +246,10 @@ def test_an_account_may_also_be_named_in_the_prompt() -> None:
 def test_a_node_that_an_edit_drops_must_be_named_in_the_explanation() -> None:
     before = {"nodes": [*valid()["nodes"], node("old_1", "noop")]}
     assert codes(valid(), previous=before) == ["LOST_NODE"]
-    assert codes({**valid(), "explanation": "Removed old_1."}, previous=before) == []
+    for told in ("Removed old_1.", "old_10 and old_1", "删除old_1节点"):
+        assert codes({**valid(), "explanation": told}, previous=before) == []
+    for told in ("Removed old_10.", "cold_1, old_1_a and x-old_1"):
+        assert codes({**valid(), "explanation": told}, previous=before) == ["LOST_NODE"]
 
 
 def test_a_template_may_stand_for_an_option() -> None:
