@@ -99,17 +99,23 @@ def _right_handle(exits: Exits) -> str:
 
 
 def _branches(subject: Subject) -> Iterator[Violation]:
-    edges: dict[str, list[Json]] = {node["id"]: [] for node in subject.nodes if node["type"] in BRANCHING}
+    edges: dict[str, list[Json]] = {node["id"]: [] for node in subject.nodes if _branching(subject, node)}
     for edge in subject.edges:
         if edge["source"] in edges:
             edges[edge["source"]].append(edge)
     for index, node in enumerate(subject.nodes):
         where = pointer("nodes", index)
+        if not _branching(subject, node):
+            continue
         if node["type"] == "if_else":
             yield from _ways(one_line(node["id"]), edges[node["id"]], where)
-        elif node["type"] == "switch" and not edges[node["id"]]:
+        elif not edges[node["id"]]:
             text = f"The switch {one_line(node['id'])} leads nowhere."
             yield Violation("MISSING_BRANCH", where, text, "Add an edge for each case.")
+
+
+def _branching(subject: Subject, node: Json) -> bool:
+    return node["type"] in BRANCHING and node["id"] not in subject.unknown
 
 
 def _ways(name: str, edges: Sequence[Json], where: str) -> Iterator[Violation]:

@@ -41,8 +41,8 @@ class Known:
 class Subject:
     """A workflow whose shape is sound. `required`: its `requiredCredentials`; `listed`: their (node, field).
 
-    `triggers` and `unknown`: the ids of the triggers and of the nodes of unknown type. What an unknown type may be
-    decides nothing: a rule that hangs on it is not broken, since UNKNOWN_NODE_TYPE already says what is wrong.
+    `triggers` and `unknown`: the ids of the triggers, and those whose type nobody can say (it is unknown, or two nodes
+    share the id). A rule that hangs on such a type is not broken: another violation already says what is wrong.
     """
 
     nodes: Sequence[Json]
@@ -58,15 +58,19 @@ class Subject:
     def of(cls, workflow: Json, catalog: Catalog, known: Known | None) -> Subject:
         """The subject of a workflow that has passed the shape check."""
         listed = frozenset((entry["node"], entry["field"]) for entry in workflow["requiredCredentials"])
-        kinds = [(node["id"], catalog.get(node["type"])) for node in workflow["nodes"]]
-        triggers = frozenset(name for name, kind in kinds if kind is not None and kind.trigger)
-        unknown = frozenset(name for name, kind in kinds if kind is None)
-        required = workflow["requiredCredentials"]
-        return cls(workflow["nodes"], workflow["edges"], catalog, required, listed, known, triggers, unknown)
+        types: dict[str, str] = {}
+        nodes, required = workflow["nodes"], workflow["requiredCredentials"]
+        unknown = frozenset(
+            node["id"]
+            for node in nodes
+            if types.setdefault(node["id"], node["type"]) != node["type"] or node["type"] not in catalog
+        )
+        triggers = frozenset(name for name, kind in types.items() if name not in unknown and catalog[kind].trigger)
+        return cls(nodes, workflow["edges"], catalog, required, listed, known, triggers, unknown)
 
     @property
     def starts(self) -> frozenset[str]:
-        """The ids of what may start the workflow: triggers, and nodes of unknown type that nothing leads to."""
+        """The ids of what may start the workflow: triggers, and nodes of an unknown type that nothing leads to."""
         return self.triggers | (self.unknown - {edge["target"] for edge in self.edges})
 
     def type_of(self, node: Json) -> NodeType | None:

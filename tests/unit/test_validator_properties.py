@@ -116,7 +116,8 @@ def drop_the_steps(draw: Draw, flow: Flow) -> None:
 
 
 def duplicate_an_id(draw: Draw, flow: Flow) -> None:
-    flow["nodes"].append(copy.deepcopy(pick(draw, flow["nodes"])))
+    node = pick(draw, flow["nodes"])
+    flow["nodes"].append(copy.deepcopy(node) if draw(st.booleans()) else extra(node["id"]))
 
 
 def dangle(draw: Draw, flow: Flow) -> None:

@@ -61,6 +61,11 @@ MUTATIONS: dict[str, tuple[Callable[[Flow], object], list[str]]] = {
     "the trigger is gone": (lambda f: (f["nodes"].pop(0), f["edges"].pop(0)), ["NO_TRIGGER"]),
     "only a trigger is left": (lambda f: f.update(nodes=f["nodes"][:1], edges=[]), ["NO_NODES"]),
     "an id is used twice": (lambda f: f["nodes"].append(f["nodes"][4]), ["DUPLICATE_NODE_ID"]),
+    "an id is used by a second condition": (
+        lambda f: f["nodes"].insert(0, node("slack_1", "if_else", condition="x")),
+        ["DUPLICATE_NODE_ID"],
+    ),
+    "the trigger's id is used twice": (lambda f: f["nodes"].append(node("webhook_1", "noop")), ["DUPLICATE_NODE_ID"]),
     "an edge id is used twice": (lambda f: f["edges"][1].update(id="e1"), ["DUPLICATE_EDGE"]),
     "an edge is there twice": (lambda f: f["edges"].append(edge("e9", "set_1", "if_1")), ["DUPLICATE_EDGE"]),
     "a type is unknown": (lambda f: f["nodes"][4].update(type="laser"), ["UNKNOWN_NODE_TYPE"]),
