@@ -60,6 +60,7 @@ def config_of(flow: Flow, index: int) -> Flow:
 MUTATIONS: dict[str, tuple[Callable[[Flow], object], list[str]]] = {
     "the trigger is gone": (lambda f: (f["nodes"].pop(0), f["edges"].pop(0)), ["NO_TRIGGER"]),
     "only a trigger is left": (lambda f: f.update(nodes=f["nodes"][:1], edges=[]), ["NO_NODES"]),
+    "nothing is left": (lambda f: f.update(nodes=[], edges=[]), ["NO_NODES"]),
     "an id is used twice": (lambda f: f["nodes"].append(f["nodes"][4]), ["DUPLICATE_NODE_ID"]),
     "an id is used by a second condition": (
         lambda f: f["nodes"].insert(0, node("slack_1", "if_else", condition="x")),
@@ -177,58 +178,6 @@ def test_a_switch_without_any_edge_has_no_branch() -> None:
     assert codes(flow) == ["MISSING_BRANCH"]
 
 
-def test_a_form_field_is_complete() -> None:
-    flow = valid()
-    form = node(
-        "form_1", "form", formTitle="A", formDescription="B", submitButtonText="Go", successMessage="Ok", redirectUrl=""
-    )
-    field = {"id": "f1", "label": "Mail", "name": "mail", "type": "email", "required": True}
-    form["config"]["fields"] = [field]
-    flow["nodes"][0] = form
-    flow["edges"][0]["source"] = "form_1"
-    assert codes(flow) == []
-    form["config"]["fields"] = [
-        field,
-        field,
-        {**field, "name": "b", "type": "select"},
-        {**field, "name": "c", "type": "laser"},
-        1,
-    ]
-    assert codes(flow) == ["INVALID_OPTION", "MISSING_REQUIRED_FIELD", "INVALID_OPTION", "INVALID_FIELD_TYPE"]
-
-
-FIELD = {"id": "f1", "label": "Mail", "name": "mail", "type": "email", "required": True}
-
-
-@pytest.mark.parametrize(
-    ("fields", "code", "place"),
-    [
-        ([FIELD, {**FIELD, "name": "other"}, FIELD], "INVALID_OPTION", "2/name"),
-        ([{**FIELD, "type": "select"}], "MISSING_REQUIRED_FIELD", "0/options"),
-        ([{**FIELD, "type": "laser"}], "INVALID_OPTION", "0/type"),
-        ([{**FIELD, "type": " "}], "MISSING_REQUIRED_FIELD", "0/type"),
-        ([{**FIELD, "name": None}, {**FIELD, "name": "b"}], "MISSING_REQUIRED_FIELD", "0/name"),
-        ([{**FIELD, "label": 7}], "INVALID_FIELD_TYPE", "0/label"),
-        ([{key: FIELD[key] for key in FIELD if key != "required"}], "MISSING_REQUIRED_FIELD", "0/required"),
-        ([{**FIELD, "required": "yes"}], "INVALID_FIELD_TYPE", "0/required"),
-        ([FIELD, "x"], "INVALID_FIELD_TYPE", "1"),
-    ],
-)
-def test_each_fault_of_a_form_field_is_one_violation(fields: list[Any], code: str, place: str) -> None:
-    flow = valid()
-    texts = {"formTitle": "A", "formDescription": "B", "submitButtonText": "Go", "successMessage": "Ok"}
-    flow["nodes"][0] |= {"type": "form", "config": {**texts, "redirectUrl": "", "fields": fields}}
-    (violation,) = validate_workflow(flow, CATALOG)
-    assert (violation.code, violation.pointer) == (code, f"/nodes/0/config/fields/{place}")
-
-
-def test_form_fields_that_are_a_reference_are_taken() -> None:
-    flow = valid()
-    texts = {"formTitle": "A", "formDescription": "B", "submitButtonText": "Go", "successMessage": "Ok"}
-    flow["nodes"][0] |= {"type": "form", "config": {**texts, "redirectUrl": "", "fields": "{{input.fields}}"}}
-    assert codes(flow) == []
-
-
 def test_credentials_must_come_from_the_config_when_that_is_known() -> None:
     flow = valid()
     url = "https://hooks.slack.com/services/T1/B2/zzz"
@@ -282,18 +231,6 @@ def test_pointers_name_the_place() -> None:
 @pytest.mark.parametrize("junk", [None, 1, "x", [], {}, {"nodes": 1}, {"nodes": [], "edges": {}}, [[[]]], float("inf")])
 def test_any_json_value_may_be_asked_about(junk: object) -> None:
     assert codes(junk)
-
-
-def test_depth_and_size_are_bounded() -> None:
-    deep: object = "x"
-    for _ in range(100_000):
-        deep = [deep]
-    flow = valid()
-    config_of(flow, 4)["extra"] = deep
-    assert codes(flow) == ["TOO_LARGE"]
-    config_of(flow, 4)["extra"] = None
-    flow["nodes"] = [{**node(f"n{i}", "laser")} for i in range(1000)]
-    assert len(codes(flow)) == 100
 
 
 def test_the_validator_changes_nothing() -> None:

@@ -176,3 +176,15 @@ def test_violations_are_counted_up_to_a_hundred() -> None:
     flow = valid()
     flow["nodes"] = [None] * 500
     assert len(validate_workflow(flow, CATALOG)) == 100
+
+
+def test_depth_and_size_are_bounded() -> None:
+    deep: object = "x"
+    for _ in range(100_000):
+        deep = [deep]
+    flow = valid()
+    config_of(flow, 4)["extra"] = deep
+    assert [violation.code for violation in validate_workflow(flow, CATALOG)] == ["TOO_LARGE"]
+    config_of(flow, 4)["extra"] = None
+    flow["nodes"] = [{**node(f"n{i}", "laser")} for i in range(1000)]
+    assert len([violation.code for violation in validate_workflow(flow, CATALOG)]) == 100
