@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks import affinity, models, stream
+from benchmarks import affinity, models, stream, validator
 from benchmarks.events import raw_client_latencies
 from benchmarks.lines import Bars
 from benchmarks.load import Load
@@ -44,7 +44,7 @@ def main() -> int:
         )
         with running_worker(stack.stack.env, Path(folder)) as worker:
             asyncio.run(measure(bars, stack, psutil.Process(worker.process.pid), rt, at_rest))
-    for part in (stream, affinity, models):
+    for part in (stream, validator, affinity, models):
         part.measure(bars.line)
     return 1 if bars.short else 0
 
