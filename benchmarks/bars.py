@@ -1,7 +1,8 @@
 """`make bars`: the numbers to reach of the design (§5), measured in one run; a speed is a ratio to a bare round trip.
 
 Prints a line each: `bar <name>: <figure> (<bar>) ok|short`. The model is the stub that answers at once: what is
-measured is the worker; only `models` has the real small one. Nothing here is asserted; exit code 1 when a bar is short, for scripts that want to know.
+measured is the worker; only `models` has the real small one. Nothing here is asserted; exit code 1 when a bar is short,
+for scripts that want to know.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks import affinity, models, stream
+from benchmarks import affinity, models, stream, validator
 from benchmarks.events import raw_client_latencies
 from benchmarks.lines import Bars
 from benchmarks.load import Load
@@ -43,7 +44,7 @@ def main() -> int:
         )
         with running_worker(stack.stack.env, Path(folder)) as worker:
             asyncio.run(measure(bars, stack, psutil.Process(worker.process.pid), rt, at_rest))
-    for part in (stream, affinity, models):
+    for part in (stream, validator, affinity, models):
         part.measure(bars.line)
     return 1 if bars.short else 0
 

@@ -21,7 +21,8 @@ FEED_PATIENCE = 60.0
 class Announcer:
     """`degraded`: why Realtime brings nothing, in a sentence; None while it does, or has been away for less than that.
 
-    `patience`, seconds, is how long a feed that has worked may be away before that is worth a word.
+    `patience`, seconds, is how long a feed that has worked may be away before that is worth a word. `started`: it has
+    said for the first time how the worker is.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Announcer:
         self._on_change = on_change
         self._worker_id = worker_id
         self._patience = min(patience, FEED_PATIENCE)
-        self._started = False
+        self.started = False
         self.degraded: str | None = None
 
     async def run(self) -> None:
@@ -53,13 +54,13 @@ class Announcer:
         self._notify("degraded: no Realtime, jobs are found by heartbeat")
 
     def _turn_ready(self) -> None:
-        if self._started and self.degraded is None:
+        if self.started and self.degraded is None:
             return
         self.degraded = None
         logger.bind(worker=self._worker_id).info("ready: waiting for jobs")
         self._notify("ready, waiting for jobs")
 
     def _notify(self, status: str) -> None:
-        systemd.notify(f"STATUS={status}" if self._started else f"READY=1\nSTATUS={status}")
-        self._started = True
+        systemd.notify(f"STATUS={status}" if self.started else f"READY=1\nSTATUS={status}")
+        self.started = True
         self._on_change()

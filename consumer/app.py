@@ -7,12 +7,10 @@ hands them back at once.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -20,22 +18,26 @@ from consumer import systemd
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
-from consumer.errors import SetupError, StoreError
+from consumer.errors import ConfigurationError, SetupError, StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
-from consumer.job import JsonObject
 from consumer.lanes import Batching, Lanes
 from consumer.listener import Listener, ListenerTimings
+from consumer.metrics import Observer
 from consumer.ollama import ModelOptions, Ollama
 from consumer.outcome import RetryPolicy
 from consumer.preflight import check_database, check_models
 from consumer.reconciler import Reconciler
-from consumer.recovery import Recovery
+from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.runner import Limits, Runner
 from consumer.settings import ModelSettings, Settings
 from consumer.speed import Speeds
+from consumer.status import Status, identity
 from consumer.steps import Workbench
 from consumer.store import Store
 from handlers.registry import handler_for
+
+if TYPE_CHECKING:
+    from consumer.http import Face
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
@@ -49,7 +51,9 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 class Worker:
     """One worker process's parts, built from settings. Use `run`."""
 
-    def __init__(self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], observer: Observer
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
         self._ollama = ollama
@@ -58,18 +62,17 @@ class Worker:
         self.bell = Doorbell()
         batching = Batching(settings.model_batch_size, settings.model_batch_wait)
         self.lanes = Lanes(settings.models, settings.worker_concurrency, batching)
-        self.recovery = Recovery(ollama, self.lanes, on_change=self._model_server_changed)
-        self.speeds = Speeds()
         clocks = settings.clocks.clocks(on_gpu=False)  # the longer ones
+        ladder = Ladder(canary=min(CANARY, clocks.first_token))
+        self.recovery = Recovery(ollama, self.lanes, ladder, on_change=self._model_server_changed)
+        self.speeds = Speeds()
         bench = Workbench(
-            ollama, self.lanes, self.recovery, self.speeds, settings.models, digests, clocks.load, clocks.first_token
-        )
+            ollama, self.lanes, self.recovery, self.speeds, settings.models, digests, clocks.load, clocks.first_token,
+            observer,
+        )  # fmt: skip
         policy = RetryPolicy(base=settings.retry_delay_base)
         self.runner = Runner(store, bench, handler_for, policy, Limits(attempt=settings.job_timeout))
-        self.dispatcher = Dispatcher(
-            store, self.runner, self.bell, room=self.lanes.room, prefer=lambda: self.lanes.preferred_step,
-            max_retries=settings.max_retries,
-        )  # fmt: skip
+        self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         recycle = settings.realtime_recycle_hours * 3600
@@ -84,29 +87,14 @@ class Worker:
             timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
         )
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
-        self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, self.describe)
+        self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
         self.announcer = Announcer(
             self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
         )
-
-    @property
-    def degraded(self) -> str | None:
-        """Why Realtime brings nothing, so that jobs are found by heartbeat only; None while it does."""
-        return self.announcer.degraded
-
-    def describe(self) -> JsonObject:
-        """What the worker's row in `workflow_workers` says about it."""
-        return {
-            **identity(),
-            "concurrency": self._settings.worker_concurrency,
-            "busy_with": self.runner.running,
-            "models": dict(self._settings.models),
-            "realtime": "degraded" if self.degraded else self.listener.state.value,
-            "degraded": self.degraded,
-            "missed_events": self.dispatcher.missed_events,
-            "model_server": self._model_server(),
-            "tasks": len(asyncio.all_tasks()),
-        }
+        self.status = Status(
+            settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
+            self.recovery, self.speeds, self._stop.is_set,
+        )  # fmt: skip
 
     def stop(self) -> None:
         """First call: drain. Second call: hand running jobs back at once."""
@@ -148,16 +136,6 @@ class Worker:
                 wait.cancel()
         await self.dispatcher.abandon()
 
-    def _model_server(self) -> JsonObject:
-        trouble = self.recovery.trouble
-        return {
-            "state": "working" if trouble is None else "given up",
-            "trouble": None if trouble is None else trouble.as_json(),
-            "cures": self.recovery.cures,
-            "both_models_fit": self.lanes.both_fit,
-            "models": self.speeds.as_json(),
-        }
-
     def _model_server_changed(self) -> None:
         trouble = self.recovery.trouble
         systemd.notify(f"STATUS={'ready, waiting for jobs' if trouble is None else f'no jobs taken: {trouble.why}'}")
@@ -174,11 +152,6 @@ class Worker:
         self.runner.look()
 
 
-def identity() -> JsonObject:
-    """Who this process is."""
-    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": version("workflow-consumer")}
-
-
 async def run_worker(settings: Settings) -> None:
     """Check the surroundings, then work until SIGTERM or SIGINT.
 
@@ -191,6 +164,9 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
+        face = http_face(settings)
+        if face is not None:
+            stack.callback(face.close)
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
@@ -201,10 +177,29 @@ async def run_worker(settings: Settings) -> None:
         if checks.cancelled():
             logger.info("stopped before it had begun")
             return
-        worker = Worker(settings, store, ollama, checks.result())
+        worker = Worker(settings, store, ollama, checks.result(), face.observer if face else Observer())
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
+        if face is not None:
+            await stack.enter_async_context(face.serving(worker.status))
         await worker.run()
+
+
+def http_face(settings: Settings) -> Face | None:
+    """The HTTP face, with its port taken; None when it is not asked for, and then none of its packages is loaded.
+
+    Raises:
+        SetupError: its packages are missing, or the port cannot be had.
+    """
+    if settings.http_place is None:
+        return None
+    try:
+        from consumer.http import Face
+    except ImportError as error:
+        raise ConfigurationError(
+            f'--http needs packages that are not installed ({error}). Run: pip install "workflow-consumer[http]"'
+        ) from error
+    return Face(settings.http_place, settings.worker_api_token)
 
 
 async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:

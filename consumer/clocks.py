@@ -27,7 +27,7 @@ class Clocks:
 
 
 # For a model that is wholly on a GPU. A runner told to stop keeps its stream silent for 30 s (traces, fact 18).
-ON_GPU = Clocks(load=120, first_token=60, between_tokens=25)
+ON_GPU = Clocks(first_token=60, between_tokens=25)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from loguru import logger
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from consumer.doorbell import Doorbell, Ring
 from consumer.errors import ErrorCode, InputInvalid, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Failed, Job, JsonObject
+from consumer.lanes import Lanes
 from consumer.replies import Claim
 from consumer.retry import full_jitter
 from consumer.runner import Runner
@@ -27,27 +28,29 @@ from consumer.store import Store
 DEADLINE_SLACK = 0.05
 # Who rings for jobs that an event should have announced: the heartbeat, and the reconcile after a gap in the feed.
 UNANNOUNCED = ("heartbeat", "ready")
+# An idle worker's claim takes milliseconds; a model call, seconds at least.
+PATIENCE = 1.0
 # The event loop's timers are not for months; the heartbeat names the deadline again anyway.
 LONGEST_TIMER = 3600.0
 
 
 class Dispatcher:
-    """Owns the jobs in work. `room` says how many more to take when there are so many.
+    """Owns the jobs in work; `lanes` say how many to take, and which first.
 
-    `max_retries`, when set, replaces the row's own. `missed_events` counts unannounced jobs.
-    `prefer` is asked before every claim: the step whose model is loaded, "analyze" or "generate", or None.
+    `patience`: seconds that a job is left to idle workers before it is taken ahead. `max_retries`, when set, replaces
+    the row's own. `missed_events` counts unannounced jobs.
     """
 
     def __init__(
-        self, store: Store, runner: Runner, bell: Doorbell, *, room: Callable[[int], int], max_retries: int | None,
-        prefer: Callable[[], str | None] = lambda: None,
+        self, store: Store, runner: Runner, bell: Doorbell, lanes: Lanes, *, max_retries: int | None,
+        patience: float = PATIENCE,
     ) -> None:  # fmt: skip
         self._store = store
         self._runner = runner
         self._bell = bell
-        self._room = room
+        self._lanes = lanes
+        self._patience = patience
         self._max_retries = max_retries
-        self._prefer = prefer
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._claim_key = secrets.token_hex(8)
@@ -56,8 +59,8 @@ class Dispatcher:
         self._claiming = False
         self._to_repeat = False
         self._stopping = False
-        self._alone = False
-        self._more = False
+        self._alone = self._more = self._ahead_due = False
+        self._ahead_timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._slot_free = asyncio.Event()
         self._slot_free.set()
@@ -66,12 +69,12 @@ class Dispatcher:
     @property
     def free_slots(self) -> int:
         """How many jobs more may be claimed now."""
-        return 0 if self._alone and self._tasks else self._room(len(self._tasks))
+        return 0 if self._alone and self._tasks else self._lanes.room(len(self._tasks))
 
     @property
     def idle(self) -> bool:
         """A slot is free, and nothing is on the way to it: work that waits now has not been heard of."""
-        return self._slot_free.is_set() and not (self._claiming or self._stopping or self._bell.depth)
+        return self.free_slots > 0 and not (self._claiming or self._stopping or self._bell.depth)
 
     async def run(self) -> None:
         """Claim and start jobs until `stop`; running jobs go on after that."""
@@ -87,6 +90,8 @@ class Dispatcher:
         """Stop claiming at once."""
         self._stopping = True
         self.due_in(None)
+        if self._ahead_timer is not None:
+            self._ahead_timer.cancel()
         self._slot_free.set()
         self._bell.ring("slot")
 
@@ -104,15 +109,33 @@ class Dispatcher:
             await asyncio.wait(self._tasks, timeout=1)
 
     def look_again(self) -> None:
-        """There may be room for another job now, or none any more."""
+        """There may be room for a job now, or a reason to take one ahead; or neither any more."""
         if self._stopping:
             return
-        if self.free_slots <= 0:
+        if self._wanted() <= 0:
             self._slot_free.clear()
         elif not self._slot_free.is_set():
             self._slot_free.set()
             if self._more:
                 self._bell.ring("slot")
+        if self._ahead_timer is None and (self._more or self._bell.depth) and self._may_take_ahead():
+            self._ahead_timer = asyncio.get_running_loop().call_later(self._patience, self._take_ahead)
+
+    def _may_take_ahead(self) -> bool:
+        return self.free_slots <= 0 and not (self._alone or self._stopping) and self._lanes.ahead(len(self._tasks))
+
+    def _take_ahead(self) -> None:
+        """A job has waited for idle workers long enough: take it, if that still makes sense."""
+        self._ahead_timer = None
+        if self._may_take_ahead():
+            self._ahead_due = True
+            self._slot_free.set()
+            self._bell.ring("slot")
+
+    def _wanted(self) -> int:
+        """How many jobs to claim now. A claim without an answer may have taken some, so it is always repeated."""
+        due = self._to_repeat or (self._ahead_due and self._may_take_ahead())
+        return self.free_slots or int(due)
 
     def due_in(self, seconds: float | None) -> None:
         """The database named a deadline: ring then. None clears it.
@@ -134,18 +157,20 @@ class Dispatcher:
         """Until there is a ring and a slot for it; False when claiming is over."""
         while not self._stopping:
             await self._bell.wait()
+            self.look_again()
             await self._slot_free.wait()
-            if self._stopping or self.free_slots > 0:
+            if self._stopping or self._wanted() > 0:
                 break
             self._slot_free.clear()
         return not self._stopping
 
     async def _claim_and_start(self) -> None:
-        hints, asked_at, room = self._bell.clear(), time.monotonic(), self.free_slots
+        hints, asked_at, room = self._bell.clear(), time.monotonic(), self._wanted()
+        self._ahead_due = False
         try:
             claim = await self._store.claim(
                 room, self._claim_key, running=list(self._tasks.values()), max_retries=self._max_retries,
-                prefer=self._prefer(),
+                prefer=self._lanes.preferred_step,
             )  # fmt: skip
         except StoreError as error:
             pause = next(self._pauses)

@@ -18,9 +18,8 @@ ConsumerError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 EX_UNAVAILABLE, EX_CONFIG = 69, 78
 
@@ -90,17 +89,18 @@ class StoreRefused(StoreError):
         return self.code is not None and self.code.startswith(("22", "23", "UNREADABLE"))
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule of the workflow contract: which, where (JSON pointer), and one plain sentence."""
+class Violation(NamedTuple):
+    """A broken rule of the workflow contract: which, where (JSON pointer), what is wrong and what would fix it."""
 
     code: str
     pointer: str
     message: str
+    fix: str
+    severity: Literal["error", "warning"] = "error"
 
     def as_json(self) -> dict[str, str]:
         """The shape stored in `error_details.violations`."""
-        return {"code": self.code, "pointer": self.pointer, "message": self.message}
+        return self._asdict()
 
 
 class JobError(ConsumerError):

@@ -21,7 +21,7 @@ from consumer.old_system import OldSystem
 from consumer.outcome import RetryPolicy
 from consumer.ports import Done, Handler, ModelStep
 from consumer.preflight import check_models
-from consumer.recovery import Recovery
+from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.replies import Renewal
 from consumer.runner import Limits, Runner
 from consumer.scores import Figures, Score, System
@@ -59,9 +59,8 @@ async def _bench(settings: ModelSettings) -> AsyncIterator[Workbench]:
     ollama = build_ollama(settings)
     try:
         digests = dict(await check_models(ollama, settings))
-        lanes = Lanes(settings.models)
-        recovery = Recovery(ollama, lanes)
-        clocks = settings.clocks.clocks(on_gpu=False)
+        lanes, clocks = Lanes(settings.models), settings.clocks.clocks(on_gpu=False)
+        recovery = Recovery(ollama, lanes, Ladder(canary=min(CANARY, clocks.first_token)))
         looking = asyncio.create_task(recovery.run(), name="recovery")
         try:
             yield Workbench(

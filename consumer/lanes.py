@@ -9,6 +9,7 @@ wait for the loaded one.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ class Lanes:
     """The turns at the model server: one call per model, and one model at a time unless both are known to fit.
 
     `models` maps a kind of step to its model; `concurrency` is how many jobs the worker works on at once, not counting
-    those that it takes ahead for a batch. `on_change` is called when `room` may have changed.
+    those that it takes ahead for a batch. `on_change` is called when `room` or `ahead` may have changed. `turns` counts
+    the calls that came to their turn, by model; `changes`, how often the next turn was another model's, while only one
+    fits.
     """
 
     def __init__(self, models: Mapping[StepName, str], concurrency: int = 1, batching: Batching | None = None) -> None:
@@ -63,6 +66,12 @@ class Lanes:
         self.on_change: Callable[[], None] = lambda: None
         self.model: str | None = None
         self.both_fit = False
+        self.turns: Counter[str] = Counter()
+        self.changes = 0
+
+    def owns(self, name: str) -> bool:
+        """Whether a model, by canonical name, is one of this worker's."""
+        return name in map(canonical, self._models.values())
 
     @property
     def in_use(self) -> frozenset[str]:
@@ -108,6 +117,7 @@ class Lanes:
     def pause(self) -> None:
         """Give no more turns until `resume` or `bar`."""
         self._paused = True
+        self.on_change()
 
     def resume(self) -> None:
         """Give turns again."""
@@ -118,9 +128,9 @@ class Lanes:
     def bar(self, why: str) -> None:
         """Refuse everybody until `resume`: those who wait and those who come."""
         self._barred = why
-        for caller in self._callers:
-            if not caller.turn.done():
-                caller.turn.set_exception(ModelUnavailable(why))
+        self._paused = True
+        for caller in self._waiting():
+            caller.turn.set_exception(ModelUnavailable(why))
         self._callers.clear()
         self.on_change()
 
@@ -129,11 +139,23 @@ class Lanes:
         await self._left.wait()
 
     def room(self, running: int) -> int:
-        """How many jobs more the worker should take, when it has `running`."""
-        if self._barred is not None:
-            return 0
-        free = self._concurrency - running
-        return free if free > 0 else int(running < self._most and self._another_helps())
+        """How many jobs more the worker can work on, when it has `running`: none while the server is a suspect."""
+        return 0 if self._paused else max(0, self._concurrency - running)
+
+    def ahead(self, running: int) -> bool:
+        """Whether one job more than that should be taken from a backlog, to be analysed before the model changes.
+
+        Or beside the other model, where both fit. Never while a job is generated alone: it would only wait.
+        """
+        if self._paused or not self._in_use or running >= self._most:
+            return False
+        first, waiting = self._models["analyze"], self._waiting()
+        useful = first not in self._in_use if self.both_fit else first in self._in_use
+        if not useful or any(caller.model == first for caller in waiting):
+            return False
+        if running > len(self._in_use) + len(waiting):
+            return False  # one of them is about to ask for its turn, or to end
+        return not any(self._overdue(caller) for caller in waiting)
 
     @property
     def _one_model(self) -> bool:
@@ -146,14 +168,14 @@ class Lanes:
             return self._concurrency
         return self._concurrency + 1 if self.both_fit else self._batching.size
 
-    def _another_helps(self) -> bool:
-        """Whether a job more, taken now, would be analysed before the model changes, or beside the other model."""
-        first = self._models["analyze"]
-        if self._paused or not self._in_use or any(caller.model == first for caller in self._callers):
-            return False
-        if self.both_fit:
-            return first not in self._in_use
-        return not self._callers or (first in self._in_use and not self._overdue(self._callers[0]))
+    @property
+    def waiting(self) -> list[str]:
+        """The models that are waited for, by who has waited longest."""
+        return [caller.model for caller in self._waiting()]
+
+    def _waiting(self) -> list[_Caller]:
+        """Those who wait, oldest first; not those whose cancellation has yet to reach them."""
+        return [caller for caller in self._callers if not caller.turn.done()]
 
     async def _enter(self, model: str) -> None:
         if self._barred is not None:
@@ -183,20 +205,23 @@ class Lanes:
             self._callers.remove(caller)
             self._in_use.add(caller.model)
             self._left.clear()
-            others_wait = any(other.model != caller.model for other in self._callers)
+            others_wait = any(other.model != caller.model for other in self._waiting())
             self._in_a_row = (self._in_a_row if caller.model == self.model else 0) + others_wait
+            self.turns[caller.model] += 1
+            self.changes += self.model not in (None, caller.model) and not self.both_fit
             self.model = caller.model
             caller.turn.set_result(None)
             self.on_change()
 
     def _next(self) -> _Caller | None:
         """Whose turn it is; nobody's while the lane is in use."""
+        waiting = self._waiting()
         if self.both_fit:
-            return next((caller for caller in self._callers if caller.model not in self._in_use), None)
+            return next((caller for caller in waiting if caller.model not in self._in_use), None)
         if self._in_use:
             return None
-        same = next((caller for caller in self._callers if caller.model == self.model), None)
-        other = next((caller for caller in self._callers if caller.model != self.model), None)
+        same = next((caller for caller in waiting if caller.model == self.model), None)
+        other = next((caller for caller in waiting if caller.model != self.model), None)
         if same is None or other is None:
             return same or other
         return other if self._in_a_row >= self._batching.size or self._overdue(other) else same

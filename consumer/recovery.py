@@ -2,9 +2,9 @@
 
 Run by the app; the steps report a suspect and wait for the verdict. While it is looked into, the lanes give no turns.
 The ladder (facts/ollama.md §3, traces/ollama.md facts 4 and 5): the call is closed → version and ps → one token of the
-same model → unload what is loaded, which ends a hung runner and frees a stuck scheduler, and load again → the circuit
-opens: no job is taken, those in work go back, and the same ladder is climbed again after growing pauses until it leads
-to a token.
+same model → if it hangs, unload what is loaded, which ends a hung runner and frees a stuck scheduler, and load again →
+the circuit opens: no job is taken, those in work go back, and the same ladder is climbed again after growing pauses
+until it leads to a token.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ from consumer.retry import full_jitter
 SUSPICIOUS = (ModelUnavailable, ModelNotFound, ModelOverloaded, ModelTimeout, ModelOutOfMemory)
 
 
+# Seconds for one token of a loaded model (facts/ollama.md §3).
+CANARY = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Ladder:
     """Seconds: for the one token, for the memory to come free, between two looks at it, and between climbs."""
 
-    canary: float = 30.0
+    canary: float = CANARY
     unload: float = 30.0
     look: float = 0.25
     first_pause: float = 5.0
@@ -58,7 +62,10 @@ class Trouble:
 
 
 class Recovery:
-    """Owns the circuit. `trouble` says why it is open; `cures` counts the ladders that ended well by an unload."""
+    """Owns the circuit. `trouble` says why it is open; `cures` counts the ladders that ended well by an unload.
+
+    `looks` counts the reports that were looked into.
+    """
 
     def __init__(
         self, ollama: Ollama, lanes: Lanes, ladder: Ladder | None = None, on_change: Callable[[], None] = lambda: None
@@ -72,11 +79,18 @@ class Recovery:
         self._verdict: asyncio.Future[str | None] | None = None
         self.trouble: Trouble | None = None
         self.cures = 0
+        self.looks = 0
+
+    @property
+    def suspicion(self) -> str | None:
+        """What is being looked into, before the verdict."""
+        return str(self._suspect[1]) if self._suspect and self._verdict is not None else None
 
     def report(self, model: str, error: JobError) -> None:
         """A call of `model` failed; called before its turn ends, so that nobody else walks into the same hole."""
         if self._verdict is None and self.trouble is None:
             logger.warning("looking into the model server: {}", error)
+            self.looks += 1
             self._suspect = (model, error)
             self._verdict = asyncio.get_running_loop().create_future()
             self._lanes.pause()
@@ -134,11 +148,11 @@ class Recovery:
 
     async def _climb(self, model: str, error: JobError | None) -> JobError | None:
         """The upper rungs, after `error` on the lower ones: None once there is a token, else what the last one met."""
-        if error is None or isinstance(error, ModelNotFound):
-            return error
+        if not isinstance(error, ModelTimeout | ModelOutOfMemory):
+            return error  # an unload cures what hangs and what lacks memory, nothing else
         await self._lanes.quiet()
         try:
-            await self._unload_all()
+            await self._unload(others=isinstance(error, ModelTimeout) and self.trouble is None)
         except JobError as failed:
             return failed
         error = await self._try(model)
@@ -157,15 +171,17 @@ class Recovery:
             return error
         return None
 
-    async def _unload_all(self) -> None:
-        """Unload every loaded model, not only the suspect: a stuck load waits for another one to go (fact 5)."""
-        for entry in await self._ollama.ps():
-            logger.warning("unloading {!r}, to set the model server free", entry.name)
-            await self._ollama.unload(entry.name)
+    async def _unload(self, *, others: bool) -> None:
+        """Unload our models; and `others`, of other clients, at most once: a stuck load may wait for one (fact 5)."""
+        asked = [entry.name for entry in await self._ollama.ps() if others or self._lanes.owns(entry.name)]
+        for name in asked:
+            logger.warning("unloading {!r}, to set the model server free", name)
+            await self._ollama.unload(name)
         deadline = time.monotonic() + self._ladder.unload
-        while await self._ollama.ps():
+        while kept := [entry.name for entry in await self._ollama.ps() if entry.name in asked]:
             if time.monotonic() > deadline:
-                raise ModelUnavailable("the model server keeps a model that was to be unloaded: restart it")
+                busy = f"the model server does not unload {kept[0]!r}: it works for another client, or hangs"
+                raise ModelUnavailable(f"{busy}. Look at `ollama ps`; restart it if nothing moves")
             await asyncio.sleep(self._ladder.look)
 
 

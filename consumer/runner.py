@@ -142,7 +142,10 @@ class Runner:
                 outcome = _storable(outcome, job, error)
             await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
-        _canonical_line(outcome, applied, steps.observability)
+        name = type(outcome).__name__.lower() if applied else "refused"
+        code = str(outcome.code) if isinstance(outcome, Retry | Failed) else ""
+        _canonical_line(name, code, steps.observability)
+        self._bench.observer.settled(name, code)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before another try; a stop cuts it short, and then there is not much time left."""
@@ -177,9 +180,8 @@ def _sentence(outcome: Outcome) -> str:
             return "Cancelled"
 
 
-def _canonical_line(outcome: Outcome, applied: bool, observability: JsonObject) -> None:
+def _canonical_line(name: str, code: str, observability: JsonObject) -> None:
     """One line per attempt, after the write: the outcome as it stands in the database."""
     fields = {key: observability.get(key) for key in ("output_tokens", "tokens_per_second", "total_time_ms")}
-    name = type(outcome).__name__.lower() if applied else "refused"
-    reason = {"code": str(outcome.code)} if isinstance(outcome, Retry | Failed) else {}
+    reason = {"code": code} if code else {}
     logger.bind(**fields, **reason).info("job {}", name)

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
+from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 
 _HINTS = {
@@ -26,7 +27,12 @@ _HINTS = {
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
+    "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
+# Where `--http` listens when it is given no host, no port, or neither (contract §3).
+HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
+SHORTEST_TOKEN = 16
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 S = TypeVar("S", bound="ModelSettings")
 
@@ -51,7 +57,7 @@ class ModelSettings(BaseSettings):
     ollama_load_timeout: Seconds | None = None
     ollama_first_token_timeout: Seconds | None = None
     ollama_between_tokens_timeout: Seconds | None = None
-    ollama_num_ctx: Annotated[int, Field(ge=2048, le=131_072)] = 8192
+    ollama_num_ctx: Annotated[int, Field(ge=4096, le=131_072)] = 8192
     ollama_keep_alive: str = "10m"
 
     max_retries: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -76,6 +82,8 @@ class ModelSettings(BaseSettings):
     def _is_a_duration(cls, value: str) -> str:
         if not re.fullmatch(r"-?\d+|-?(\d+(\.\d+)?(ns|us|ms|s|m|h))+", value):
             raise ValueError("is neither seconds nor a duration such as 10m, 1h30m or -1")
+        if not re.search(r"[1-9]", value):
+            raise ValueError("would turn every load into an unload; use seconds or a duration such as 10m")
         return value
 
     @field_validator("log_level", mode="before")
@@ -117,6 +125,9 @@ class Settings(ModelSettings):
     shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
     realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
 
+    http_listen: str | None = None
+    worker_api_token: SecretStr | None = None
+
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
@@ -125,10 +136,37 @@ class Settings(ModelSettings):
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
 
+    @field_validator("http_listen")
+    @classmethod
+    def _is_a_place(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_place(value, HTTP_HOST)
+        return value
+
+    @field_validator("worker_api_token")
+    @classmethod
+    def _is_a_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        token = value.get_secret_value().strip()
+        if not re.fullmatch(r"[!-~]*", token):
+            raise ValueError("holds characters that no header can carry")
+        if len(token) < SHORTEST_TOKEN:
+            raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
+        return SecretStr(token)
+
     @property
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def http_place(self) -> Place | None:
+        """Where the worker answers HTTP; None: nowhere."""
+        if self.http_listen is None:
+            return None
+        place = parse_place(self.http_listen, HTTP_HOST)
+        return place if place.port is not None else Place(place.host, HTTP_PORT)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -6,7 +6,6 @@ the speed tells (facts/ollama.md §3: it falls 5 to 20 times).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consumer.job import JsonObject
@@ -41,6 +40,13 @@ class Speed:
             self.usual = usual + WEIGHT * (per_second - usual)
         return self.slow is not before
 
+    def alarm(self, model: str) -> str | None:
+        """What to say of this model's speed while it is slow."""
+        if not self.slow:
+            return None
+        speeds = f"{self.last:.1f} tokens/s, usual are {self.usual:.1f}"
+        return f"{model!r} writes {speeds}: has the server lost its GPU? Look at `ollama ps`"
+
     def as_json(self) -> JsonObject:
         """As the worker's row shows it."""
         return {
@@ -59,10 +65,6 @@ class Speeds:
 
     def __getitem__(self, model: str) -> Speed:
         return self._by_model.setdefault(model, Speed())
-
-    def as_json(self) -> Mapping[str, JsonObject]:
-        """By model name."""
-        return {model: speed.as_json() for model, speed in self._by_model.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -9,17 +9,18 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
-from consumer.errors import InternalError, JobError, ModelUnavailable, Violation, WorkflowInvalid
+from consumer.errors import InternalError, JobError, ModelTimeout, ModelUnavailable, Violation, WorkflowInvalid
 from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
 from consumer.lanes import Lanes, StepName
 from consumer.lease import Lease
+from consumer.metrics import Observer
 from consumer.observability import added, summary
 from consumer.ollama import Answer, Ollama, canonical
 from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
@@ -28,6 +29,8 @@ from consumer.speed import Speeds
 
 # Model repair is tried for so many distinct failures of one attempt (design rule 12).
 MAX_REPAIRS = 2
+# So many claims that cost no retry may end with a model server that dies over the job; then they cost one each.
+FREE_RETURNS = 3
 # A preload that takes longer was a load. Warm ones take 1 to 60 ms, loads from 400 ms (traces/ollama.md, "Numbers").
 LOAD_SIGN_MS = 100.0
 
@@ -47,6 +50,7 @@ class Workbench:
     digests: dict[str, str]
     load_clock: float
     first_token_clock: float
+    observer: Observer = field(default_factory=Observer)
 
 
 class Steps:
@@ -123,8 +127,10 @@ class Steps:
             raise await self._judged(error) from error
         self._measure(model, answer)
         figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
+        self._bench.observer.called(model, step.name, figures.as_json())
         self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
-        value = step.read(self._job, self._done, answer.text)
+        with self._counted(step, model):
+            value = step.read(self._job, self._done, answer.text)
         done = Checkpoint(input_hash=self._hash(step, request), value=value, figures=self._figures[step.name])
         self._lease.checkpoint(step.name, done, step.band[1], self.observability)
         return value
@@ -151,10 +157,19 @@ class Steps:
 
     async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         try:
-            await self._load(model)
-            return await self._listened(step, request, model)
+            with self._counted(step, model):
+                await self._load(model)
+                return await self._listened(step, request, model)
         except SUSPICIOUS as error:
             self._bench.recovery.report(model, error)
+            raise
+
+    @contextmanager
+    def _counted(self, step: ModelStep, model: str) -> Iterator[None]:
+        try:
+            yield
+        except JobError as error:
+            self._bench.observer.call_failed(model, step.name, error)
             raise
 
     async def _load(self, model: str) -> None:
@@ -171,10 +186,14 @@ class Steps:
         self._lease.allow(bench.first_token_clock)
 
     async def _judged(self, error: JobError) -> JobError:
-        """What to make of a failure when the model server has been looked into: a dead one is not the job's fault."""
+        """What to make of a failure when the model server has been looked into: a dead one is not the job's fault.
+
+        Unless it dies whenever it works on this very job, which then pays for it: else it would come back for ever.
+        """
         async with self._no_work_of_ours():
             why = await self._bench.recovery.verdict()
-        return error if why is None else ModelUnavailable(why)
+        returns = self._job.attempt - self._job.retry_count
+        return error if why is None or (_in_work(error) and returns > FREE_RETURNS) else ModelUnavailable(why)
 
     def _measure(self, model: str, answer: Answer) -> None:
         speed = self._bench.speeds[model]
@@ -182,10 +201,7 @@ class Steps:
             return
         self._bench.ollama.doubt_gpu(model, speed.slow)
         if speed.slow:
-            logger.warning(
-                "{!r} writes {:.1f} tokens/s, usual are {:.1f}: has the server lost its GPU? Look at `ollama ps`",
-                model, speed.last, speed.usual,
-            )  # fmt: skip
+            logger.warning("{}", speed.alarm(model))
         else:
             logger.info("{!r} writes {:.1f} tokens/s again", model, speed.last)
 
@@ -213,6 +229,11 @@ class Steps:
         said = [(message.role, message.content) for message in request.messages]
         inputs = [model, self._bench.digests.get(canonical(model)), said, request.schema, request.max_tokens]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def _in_work(error: JobError) -> bool:
+    """Whether the model was loaded and at work on the request that failed."""
+    return getattr(error, "in_work", False) or (isinstance(error, ModelTimeout) and error.clock != "load")
 
 
 def _progress(step: ModelStep, tokens: int) -> int:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.catalog import Field, FieldType
+from schemas.formats import zones
 from schemas.templates import is_template
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+# A time with seconds of zero is the same time.
+_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?")
+_INTERVAL = re.compile(r"(?i)(?:every )?([0-9]{1,6}) ?(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?)")
 
 
 def coerce(field: Field, value: Any) -> Any:
     """The value in the field's type, or as it is when that is not possible; templates stay."""
     if is_template(value) and field.type != "string":
         return value
-    return _by_option(field, _BY_TYPE[field.type](value))
+    return _by_format(field, _by_option(field, _BY_TYPE[field.type](value)))
 
 
 def _by_option(field: Field, value: Any) -> Any:
@@ -25,6 +31,18 @@ def _by_option(field: Field, value: Any) -> Any:
     if not field.options or not isinstance(value, str):
         return value
     return next((option for option in field.options if option.lower() == value.strip().lower()), value)
+
+
+def _by_format(field: Field, value: Any) -> Any:
+    """`9:00` for the time `09:00`, `5 minutes` for the interval `5m`, `europe/berlin` for the time zone."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if field.format == "time" and (match := _TIME.fullmatch(text)) is not None:
+        return f"{int(match[1]):02d}:{match[2]}"
+    if field.format == "interval" and (match := _INTERVAL.fullmatch(text)) is not None:
+        return f"{int(match[1])}{match[2][0].lower()}"
+    return zones().get(text.lower().replace(" ", "_"), value) if field.format == "timezone" else value
 
 
 def _string(value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumer.errors import Violation
 from consumer.job import JsonObject
 from schemas.catalog import Catalog
 from schemas.subject import pointer
@@ -34,7 +33,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Draft:
-    """Nodes, edges and texts, and the repairs made so far (as the violations they mended)."""
+    """Nodes, edges and texts, and the repairs made so far: `{code, pointer, message}` of the violations they mended."""
 
     catalog: Catalog
     name: str = ""
@@ -42,11 +41,11 @@ class Draft:
     explanation: str | None = None
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
-    repairs: list[Violation] = field(default_factory=list)
+    repairs: list[JsonObject] = field(default_factory=list)
 
     def mended(self, code: str, message: str, *where: str | int) -> None:
         """Record one repair; `where` are the pointer's parts."""
-        self.repairs.append(Violation(code, pointer(*where), message))
+        self.repairs.append({"code": code, "pointer": pointer(*where), "message": message})
 
     def is_trigger(self, node: Node) -> bool:
         """Whether the node starts the workflow."""

@@ -33,7 +33,8 @@ def recover_type(node_id: str, label: str, kinds: list[str], catalog: Catalog) -
 
 
 def _prefix(node_id: str, catalog: Catalog) -> str:
-    parts = re.split(r"[_-]", node_id)
+    # No type's name is longer (workflow.schema.json); an id of many parts must not cost their square.
+    parts = re.split(r"[_-]", node_id[:100])
     prefixes = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
     return next((name for name in prefixes if name in catalog or name in STALE), "")
 

@@ -66,7 +66,9 @@ class Repair:
     def request(self, job: Job, done: Done, attempt: int) -> ModelRequest:
         """Ask again, with the answer so far and one line per distinct violation."""
         first = self._step.request(job, done, attempt)
-        lines = dict.fromkeys(f"- {one_line(violation.message, 160)}" for violation in self._violations)
+        lines = dict.fromkeys(
+            f"- {one_line(f'{violation.message} {violation.fix}', 200)}" for violation in self._violations
+        )
         wrong = "\n".join(
             ["This answer breaks rules:", *list(lines)[:_MAX_TOLD], "Give the whole answer again, corrected."]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any
 
 from handlers.draft import Draft, Node
@@ -17,10 +18,10 @@ def repair_templates(draft: Draft) -> None:
     nodes = [{"id": node.id, "type": node.type, "config": node.config} for node in draft.nodes]
     before = variables_before(nodes, [{"source": edge.source, "target": edge.target} for edge in draft.edges])
     for index, node in enumerate(draft.nodes):
-        _repair_node(draft, index, node, before.get(node.id, frozenset()))
+        _repair_node(draft, index, node, before.get(node.id, ()))
 
 
-def _repair_node(draft: Draft, index: int, node: Node, known: frozenset[str]) -> None:
+def _repair_node(draft: Draft, index: int, node: Node, known: Container[str]) -> None:
     for name, value in node.config.items():
         after = value if name in CODE_FIELDS else _walk(value, known)
         if after != value:
@@ -29,7 +30,7 @@ def _repair_node(draft: Draft, index: int, node: Node, known: frozenset[str]) ->
             draft.mended("BROKEN_TEMPLATE_REFERENCE", text, "nodes", index, "config", name)
 
 
-def _walk(value: Any, known: frozenset[str]) -> Any:
+def _walk(value: Any, known: Container[str]) -> Any:
     if isinstance(value, str):
         return TEMPLATE.sub(lambda match: _rewritten(match, known), value)
     if isinstance(value, dict):
@@ -37,7 +38,7 @@ def _walk(value: Any, known: frozenset[str]) -> Any:
     return [_walk(item, known) for item in value] if isinstance(value, list) else value
 
 
-def _rewritten(match: re.Match[str], known: frozenset[str]) -> str:
+def _rewritten(match: re.Match[str], known: Container[str]) -> str:
     reference = Reference(match[1], ())
     if reference.sound and (reference.variable is None or reference.variable in known):
         return match[0]

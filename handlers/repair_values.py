@@ -12,7 +12,7 @@ from handlers.repair_forms import complete_form
 from handlers.shape import stated, usual_operation
 from handlers.supplied import Supplied
 from schemas.catalog import Field, NodeType
-from schemas.rules_nodes import filled, well_typed
+from schemas.rules_nodes import allowed, filled, well_typed
 
 
 def repair_values(draft: Draft, supplied: Supplied, facts: Facts, fresh: frozenset[str]) -> None:
@@ -56,12 +56,12 @@ def _retype(draft: Draft, index: int, node: Node, field: Field) -> None:
     if type(after) is type(before) and after == before:
         return
     node.config[field.name] = after
-    code = "INVALID_OPTION" if field.options else "INVALID_FIELD_TYPE"
+    code = "INVALID_OPTION" if field.options or field.format else "INVALID_FIELD_TYPE"
     draft.mended(code, f"{field.name} was brought to type {field.type}.", "nodes", index, "config", field.name)
 
 
 def _fits(field: Field, value: Any) -> bool:
-    return well_typed(field, value) and (not field.options or field.open or value in field.options)
+    return well_typed(field, value) and allowed(field, value)
 
 
 def _default(draft: Draft, index: int, node: Node, field: Field) -> None:

@@ -40,7 +40,7 @@ class Validate:
         violations = validate_workflow(workflow, self._catalog, known=given, previous=previous)
         if violations:
             raise WorkflowInvalid(violations)
-        return {"workflow": workflow, "repairs": [repair.as_json() for repair in draft.repairs]}
+        return {"workflow": workflow, "repairs": draft.repairs}
 
     def _draft(self, job: Job, done: Done, planned: Plan) -> tuple[Draft, frozenset[str], Json | None]:
         """The draft, the ids of its new nodes, and the nodes that an edit must not lose."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from consumer.errors import ConfigurationError
 from schemas.documents import checker
+from schemas.formats import Format
 
 FieldType = Literal["string", "number", "boolean", "array", "object"]
 
@@ -30,6 +31,7 @@ class Field:
 
     `credential`: a secret, from the job's config only. `account`: names something of the user's, from config or prompt.
     `open`: other values than `options` are allowed. `when`: (field, values) that make this field required.
+    `format`: how a value must be written.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Field:
     default: str | float | bool | None = None
     when: tuple[str, tuple[str, ...]] | None = None
     blank: bool = False
+    format: Format | None = None
 
     @property
     def from_user(self) -> bool:

@@ -10,6 +10,12 @@ MAX_DEPTH = 24
 MAX_TEXT = 20_000
 MAX_ITEMS = 8_000
 
+# Keys and indexes from the outermost value inwards.
+Place = tuple[str | int, ...]
+TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
+_BAD_TEXT = "holds a NUL or half a character"
+_BAD_KEY = "has a key that holds a NUL or half a character"
+
 # What PostgreSQL's jsonb refuses: NUL and lone surrogates (contract: nothing unstorable).
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Control characters, C1 and bidirectional overrides: they move cursors, colour terminals and reverse text.
@@ -44,26 +50,37 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def storable(value: object) -> bool:
-    """Whether jsonb can store it as it is and its depth is bearable. Linear, not recursive."""
-    level = [value]
+    """Whether jsonb can store it as it is and its depth is bearable."""
+    return unstorable(value) is None
+
+
+def unstorable(value: object) -> tuple[Place, str] | None:
+    """Where it is that jsonb cannot store the value or its depth is not bearable, and what is wrong there.
+
+    Linear, not recursive. The place holds no text that jsonb refuses.
+    """
+    level: list[tuple[Place, object]] = [((), value)]
     for _ in range(MAX_DEPTH + 1):
-        level = [child for item in level for child in _children(item)]
-        if any(not _plain(item) for item in level):
-            return False
+        for place, item in level:
+            if (wrong := _wrong(item)) is not None:
+                return place, wrong
+        level = [child for place, item in level for child in _children(place, item)]
         if not level:
-            return _plain(value)
-    return False
+            return None
+    return level[0][0], TOO_DEEP
 
 
-def _children(value: object) -> list[object]:
+def _children(place: Place, value: object) -> list[tuple[Place, object]]:
     if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else []
+        return [((*place, key), item) for key, item in value.items()]
+    return [((*place, index), item) for index, item in enumerate(value)] if isinstance(value, list) else []
 
 
-def _plain(value: object) -> bool:
+def _wrong(value: object) -> str | None:
     if isinstance(value, str):
-        return _UNSTORABLE.search(value) is None
+        return _BAD_TEXT if _UNSTORABLE.search(value) else None
     if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, int | dict | list)
+        return None if math.isfinite(value) else "is a number that is not finite"
+    if isinstance(value, dict):
+        return _BAD_KEY if any(_UNSTORABLE.search(str(key)) for key in value) else None
+    return None if value is None or isinstance(value, int | list) else "is not a JSON value"

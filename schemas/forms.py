@@ -20,24 +20,36 @@ def form_faults(config: Mapping[str, Any], where: str) -> Iterator[Violation]:
     for index, field in enumerate(fields):
         place = f"{where}/fields/{index}"
         if not isinstance(field, dict):
-            yield Violation("INVALID_FIELD_TYPE", place, "A form field must be an object.")
+            yield Violation("INVALID_FIELD_TYPE", place, "A form field must be an object.", "Give an object.")
             continue
         yield from _field_faults(field, place)
-        name = str(field.get("name"))
-        if name in names:
-            yield Violation("INVALID_OPTION", f"{place}/name", "Two form fields have the same name.")
-        names.add(name)
+        name = field.get("name")
+        if isinstance(name, str) and name.strip():
+            if name in names:
+                text = "Two form fields have the same name."
+                yield Violation("INVALID_OPTION", f"{place}/name", text, "Give each form field its own name.")
+            names.add(name)
 
 
 def _field_faults(field: Mapping[str, Any], place: str) -> Iterator[Violation]:
     for key in ("id", "label", "name", "type"):
-        if not isinstance(field.get(key), str) or not field[key].strip():
-            yield Violation("MISSING_REQUIRED_FIELD", f"{place}/{key}", f"A form field needs {key}.")
+        yield from _text_fault(field.get(key), key, f"{place}/{key}")
     if not isinstance(field.get("required"), bool):
-        yield Violation("INVALID_FIELD_TYPE", f"{place}/required", "required must be true or false.")
+        code = "MISSING_REQUIRED_FIELD" if field.get("required") is None else "INVALID_FIELD_TYPE"
+        text = "required of a form field must be true or false."
+        yield Violation(code, f"{place}/required", text, "Set required to true or false.")
     kind = field.get("type")
     if isinstance(kind, str) and kind.strip() and kind not in FIELD_TYPES:
-        text = f"The type of a form field must be one of {', '.join(FIELD_TYPES)}."
-        yield Violation("INVALID_OPTION", f"{place}/type", text)
+        wanted = f"one of {', '.join(FIELD_TYPES)}"
+        text = f"The type of a form field must be {wanted}."
+        yield Violation("INVALID_OPTION", f"{place}/type", text, f"Set the type to {wanted}.")
     if kind in WITH_OPTIONS and not field.get("options"):
-        yield Violation("MISSING_REQUIRED_FIELD", f"{place}/options", f"A form field of type {kind} needs options.")
+        text = f"A form field of type {kind} needs options."
+        yield Violation("MISSING_REQUIRED_FIELD", f"{place}/options", text, "Add options, or use the type text.")
+
+
+def _text_fault(value: object, key: str, where: str) -> Iterator[Violation]:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        yield Violation("MISSING_REQUIRED_FIELD", where, f"A form field needs {key}.", f"Fill {key}.")
+    elif not isinstance(value, str):
+        yield Violation("INVALID_FIELD_TYPE", where, f"{key} of a form field must be a text.", f"Give {key} as text.")

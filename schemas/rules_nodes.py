@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from consumer.errors import Violation
 from schemas.catalog import Field, NodeType
 from schemas.clean import one_line
+from schemas.formats import WANTED, follows
 from schemas.forms import form_faults
 from schemas.subject import Json, Subject, is_placeholder, pointer
 from schemas.templates import is_template
@@ -22,16 +23,19 @@ _PYTHON: dict[str, type | tuple[type, ...]] = {
 
 def check(subject: Subject) -> Iterator[Violation]:
     """The violations of the nodes, node by node."""
-    types = [subject.type_of(node) for node in subject.nodes]
-    if not any(kind is None or not kind.trigger for kind in types):
-        yield Violation("NO_NODES", "/nodes", "The workflow has no step that does something.")
-    if subject.nodes and not any(kind is not None and kind.trigger for kind in types):
-        yield Violation("NO_TRIGGER", "/nodes", "The workflow has no trigger, so nothing ever starts it.")
+    if all(node["id"] in subject.triggers for node in subject.nodes):
+        text = "The workflow has no step that does something."
+        yield Violation("NO_NODES", "/nodes", text, "Add a step behind the trigger.")
+    if subject.nodes and not subject.starts:
+        text = "The workflow has no trigger, so nothing ever starts it."
+        yield Violation("NO_TRIGGER", "/nodes", text, "Add a trigger and connect it to the first step.")
     yield from _duplicates(subject)
-    for index, (node, kind) in enumerate(zip(subject.nodes, types, strict=True)):
+    for index, node in enumerate(subject.nodes):
+        kind = subject.type_of(node)
         if kind is None:
             text = f"There is no node type {one_line(node['type'])}."
-            yield Violation("UNKNOWN_NODE_TYPE", pointer("nodes", index, "type"), text)
+            where = pointer("nodes", index, "type")
+            yield Violation("UNKNOWN_NODE_TYPE", where, text, "Use a type of the catalogue.")
         else:
             yield from _config(subject, index, node, kind)
 
@@ -52,6 +56,15 @@ def well_typed(field: Field, value: object) -> bool:
     return isinstance(value, _PYTHON[field.type])
 
 
+def allowed(field: Field, value: object) -> bool:
+    """Whether a well-typed value is one of the field's options and written as its format says; templates are."""
+    if is_template(value):
+        return True
+    if field.options and not field.open and value not in field.options:
+        return False
+    return field.format is None or follows(field.format, value)
+
+
 def invented(subject: Subject, field: Field, value: object) -> bool:
     """Whether a filled credential or account field holds what the user never gave."""
     if is_template(value):
@@ -66,7 +79,7 @@ def _duplicates(subject: Subject) -> Iterator[Violation]:
     for index, node in enumerate(subject.nodes):
         if node["id"] in seen:
             text = f"The id {one_line(node['id'])} is used by more than one node."
-            yield Violation("DUPLICATE_NODE_ID", pointer("nodes", index, "id"), text)
+            yield Violation("DUPLICATE_NODE_ID", pointer("nodes", index, "id"), text, "Give each node its own id.")
         seen.add(node["id"])
 
 
@@ -78,9 +91,15 @@ def _config(subject: Subject, index: int, node: Json, kind: NodeType) -> Iterato
             yield from _value(subject, field, value, where)
         elif field.needed(node["config"]) and not _excused(subject, node, field):
             text = f"{kind.label} ({one_line(node['id'])}) needs {field.name}."
-            yield Violation("MISSING_REQUIRED_FIELD", where, text)
+            yield Violation("MISSING_REQUIRED_FIELD", where, text, _filling(field))
     if kind.name == "form":
         yield from form_faults(node["config"], pointer("nodes", index, "config"))
+
+
+def _filling(field: Field) -> str:
+    if field.from_user:
+        return f"Fill {field.name}, or list it in requiredCredentials."
+    return f"Fill {field.name}."
 
 
 def _excused(subject: Subject, node: Json, field: Field) -> bool:
@@ -89,9 +108,12 @@ def _excused(subject: Subject, node: Json, field: Field) -> bool:
 
 def _value(subject: Subject, field: Field, value: object, where: str) -> Iterator[Violation]:
     if not well_typed(field, value):
-        yield Violation("INVALID_FIELD_TYPE", where, f"{field.name} must be of type {field.type}.")
-    elif field.options and not field.open and value not in field.options and not is_template(value):
-        yield Violation("INVALID_OPTION", where, f"{field.name} must be one of {', '.join(field.options)}.")
+        text = f"{field.name} must be of type {field.type}."
+        yield Violation("INVALID_FIELD_TYPE", where, text, f"Give {field.name} as {field.type}.")
+    elif not allowed(field, value):
+        wanted = WANTED[field.format] if field.format else f"one of {', '.join(field.options)}"
+        text = f"{field.name} must be {wanted}."
+        yield Violation("INVALID_OPTION", where, text, f"Set {field.name} to {wanted}.")
     elif field.from_user and invented(subject, field, value):
-        text = f"{field.name} holds a value that the user never gave; leave it empty."
-        yield Violation("INVENTED_CREDENTIAL", where, text)
+        text = f"{field.name} holds a value that the user never gave."
+        yield Violation("INVENTED_CREDENTIAL", where, text, "Leave it empty and list it in requiredCredentials.")

@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 
 
 # Only what cannot be a real credential, since a real one may hold any word.
-_PLACEHOLDER = re.compile(r"(?i)\byour[-_ ]|x{6,}|<[^>]*>|\bchange[-_ ]?me\b|\bplaceholder\b")
+_PLACEHOLDER = re.compile(r"(?i)\byour[-_ ]|x{6,}|<[^<>]*>|\bchange[-_ ]?me\b|\bplaceholder\b")
 
 
 def is_placeholder(value: object) -> bool:
@@ -39,19 +39,39 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A workflow whose shape is sound. `listed`: (node, field) of `requiredCredentials`."""
+    """A workflow whose shape is sound. `required`: its `requiredCredentials`; `listed`: their (node, field).
+
+    `triggers` and `unknown`: the ids of the triggers, and those whose type nobody can say (it is unknown, or two nodes
+    share the id). A rule that hangs on such a type is not broken: another violation already says what is wrong.
+    """
 
     nodes: Sequence[Json]
     edges: Sequence[Json]
     catalog: Catalog
+    required: Sequence[Json]
     listed: frozenset[tuple[str, str]]
     known: Known | None
+    triggers: frozenset[str]
+    unknown: frozenset[str]
 
     @classmethod
     def of(cls, workflow: Json, catalog: Catalog, known: Known | None) -> Subject:
         """The subject of a workflow that has passed the shape check."""
         listed = frozenset((entry["node"], entry["field"]) for entry in workflow["requiredCredentials"])
-        return cls(workflow["nodes"], workflow["edges"], catalog, listed, known)
+        types: dict[str, str] = {}
+        nodes, required = workflow["nodes"], workflow["requiredCredentials"]
+        unknown = frozenset(
+            node["id"]
+            for node in nodes
+            if types.setdefault(node["id"], node["type"]) != node["type"] or node["type"] not in catalog
+        )
+        triggers = frozenset(name for name, kind in types.items() if name not in unknown and catalog[kind].trigger)
+        return cls(nodes, workflow["edges"], catalog, required, listed, known, triggers, unknown)
+
+    @property
+    def starts(self) -> frozenset[str]:
+        """The ids of what may start the workflow: triggers, and nodes of an unknown type that nothing leads to."""
+        return self.triggers | (self.unknown - {edge["target"] for edge in self.edges})
 
     def type_of(self, node: Json) -> NodeType | None:
         """The catalogue's entry for the node's type."""

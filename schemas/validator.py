@@ -5,24 +5,29 @@ Called by the validate step before anything is stored, and by `consumer validate
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator
+from itertools import islice
 
 from consumer.errors import Violation
-from schemas import rules_edges, rules_nodes, rules_templates
+from schemas import rules_advice, rules_edges, rules_nodes, rules_shape, rules_templates
 from schemas.catalog import Catalog
-from schemas.clean import one_line, storable
-from schemas.documents import checker
-from schemas.subject import Json, Known, Subject, pointer
+from schemas.clean import one_line
+from schemas.subject import Json, Known, Subject
 
 MAX_VIOLATIONS = 100
+# ASCII only: a sentence in Chinese puts no blank around an id.
+_INNER = frozenset(string.ascii_letters + string.digits + "_-")
 
-__all__ = ["Known", "validate_workflow"]
+__all__ = ["Known", "advise", "validate_workflow"]
 
 
 def validate_workflow(
     workflow: object, catalog: Catalog, *, known: Known | None = None, previous: Json | None = None
 ) -> list[Violation]:
     """Every broken rule, at most 100, in the order shape, nodes, edges, graph, templates; empty when it is valid.
+
+    All are errors; for what is only odd, see `advise`.
 
     Args:
         workflow: the flat form of contract §5, or anything else.
@@ -31,31 +36,45 @@ def validate_workflow(
             that is plainly a placeholder.
         previous: the workflow before an edit, of sound shape. With it, a node gone without a word is LOST_NODE.
     """
-    found = list(_shape(workflow))
-    if found or not isinstance(workflow, dict):
-        return found[:MAX_VIOLATIONS]
+    return list(islice(_broken(workflow, catalog, known, previous), MAX_VIOLATIONS))
+
+
+def advise(workflow: object, catalog: Catalog) -> list[Violation]:
+    """What is odd about a workflow but breaks no rule: warnings, at most 100; none when its shape is not sound."""
+    if any(rules_shape.check(workflow)) or not isinstance(workflow, dict):
+        return []
+    return list(islice(rules_advice.check(Subject.of(workflow, catalog, None)), MAX_VIOLATIONS))
+
+
+def _broken(workflow: object, catalog: Catalog, known: Known | None, previous: Json | None) -> Iterator[Violation]:
+    faulty = False
+    for violation in rules_shape.check(workflow):
+        faulty = True
+        yield violation
+    if faulty or not isinstance(workflow, dict):
+        return
     subject = Subject.of(workflow, catalog, known)
     for rules in (rules_nodes, rules_edges, rules_templates):
-        found.extend(rules.check(subject))
-    found.extend(_lost(workflow, previous or {}))
-    return found[:MAX_VIOLATIONS]
-
-
-def _shape(workflow: object) -> Iterator[Violation]:
-    if not storable(workflow):
-        text = "The workflow holds what the database cannot store: NUL, half characters, NaN, or more than 24 levels."
-        yield Violation("INVALID_FIELD_TYPE", "", text)
-        return
-    for error in checker("workflow").iter_errors(workflow):
-        code = "MISSING_REQUIRED_FIELD" if error.validator == "required" else "INVALID_FIELD_TYPE"
-        where = pointer(*error.absolute_path)
-        yield Violation(code, where, f"{where or 'The workflow'}: {one_line(error.message, 160)}.")
+        yield from rules.check(subject)
+    yield from _lost(workflow, previous or {})
 
 
 def _lost(workflow: Json, previous: Json) -> Iterator[Violation]:
     kept = {node["id"] for node in workflow["nodes"]}
     told = workflow.get("explanation", "")
     for node in previous.get("nodes", ()):
-        if node["id"] not in kept and node["id"] not in told:
-            text = f"Node {one_line(node['id'])} of the workflow to edit is gone, and the explanation does not say so."
-            yield Violation("LOST_NODE", "/nodes", text)
+        if node["id"] not in kept and not _tells(told, node["id"]):
+            name = one_line(node["id"])
+            text = f"Node {name} of the workflow to edit is gone, and the explanation does not say so."
+            yield Violation("LOST_NODE", "/nodes", text, f"Put {name} back, or name it in the explanation.")
+
+
+def _tells(text: str, name: str) -> bool:
+    """Whether the text holds the id as a whole: `log_10` does not tell of `log_1`."""
+    start = text.find(name)
+    while start >= 0:
+        around = {text[start - 1 : start], text[start + len(name) : start + len(name) + 1]}
+        if not around & _INNER:
+            return True
+        start = text.find(name, start + 1)
+    return False

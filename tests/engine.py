@@ -160,7 +160,7 @@ async def engine(
     ladder: Ladder | None = None, lease_seconds: int = 20,
     clocks: Clocks | None = None, digest: str = "0" * 64, max_retries: int | None = None, worker_id: str = "engine-1",
     limits: Limits | None = None, handlers: Callable[[str], Handler] = handler_for, ollama_url: str | None = None,
-    prefer: Callable[[], str | None] | None = None,
+    patience: float = 0.0,
 ) -> AsyncIterator[Engine]:  # fmt: skip
     """An engine whose dispatcher runs; at the end its jobs are handed back. Retries wait next to nothing."""
     model = model or ScriptedModel()
@@ -182,8 +182,7 @@ async def engine(
         )  # fmt: skip
         policy = RetryPolicy(base=0.01, model_wait=0.01)
         runner = Runner(store, bench, handlers, policy, limits or Limits())
-        prefer = prefer or (lambda: lanes.preferred_step)
-        dispatcher = Dispatcher(store, runner, bell, room=lanes.room, max_retries=max_retries, prefer=prefer)
+        dispatcher = Dispatcher(store, runner, bell, lanes, max_retries=max_retries, patience=patience)
         lanes.on_change = dispatcher.look_again
         parts = Engine(store, net, model, bell, lanes, recovery, bench, runner, dispatcher, db)
         sink = logger.add(lambda line: parts.said.append(_said(line)), level="DEBUG", format="{message}")

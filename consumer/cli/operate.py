@@ -10,7 +10,7 @@ import click
 from consumer.cli.common import EX_DATAERR, command, fail, parse_since, print_json, with_store
 from consumer.errors import EX_UNAVAILABLE, StoreError
 from consumer.logs import configure_logs
-from consumer.settings import load_settings
+from consumer.settings import HTTP_HOST, HTTP_PORT, load_settings
 
 # Where reconcile_workflow_jobs stops counting (sql_migrations/17).
 COUNTED_UP_TO = 1000
@@ -19,8 +19,12 @@ STATEMENT_TIMEOUT = ": 57014: "
 
 @click.command()
 @click.option("--pull-missing", is_flag=True, help="First pull the models that are missing (also: PULL_MISSING=true).")
+@click.option(
+    "--http", is_flag=False, flag_value=f"{HTTP_HOST}:{HTTP_PORT}", metavar="[HOST:PORT]",
+    help=f"Answer /health, /metrics, /healthz and /readyz here; without a value on {HTTP_HOST}:{HTTP_PORT}.",
+)  # fmt: skip
 @command
-async def run(pull_missing: bool) -> None:
+async def run(pull_missing: bool, http: str | None) -> None:
     """Run the worker until SIGTERM or Ctrl-C (a second one hands running jobs back at once).
 
     \b
@@ -29,7 +33,8 @@ async def run(pull_missing: bool) -> None:
     """
     from consumer.app import run_worker  # the settings are checked before the heavy imports
 
-    settings = load_settings(pull_missing=True) if pull_missing else load_settings()
+    asked = {"pull_missing": pull_missing or None, "http_listen": http}
+    settings = load_settings(**{name: value for name, value in asked.items() if value is not None})
     configure_logs(settings.log_level, settings.log_format)
     await run_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,8 @@ from typing import IO, Any
 import click
 
 from consumer.cli.common import EX_DATAERR, fail, print_json
+from consumer.errors import Violation
+from schemas.clean import one_line
 
 # The table takes 4 MiB (sql_migrations/13); this leaves room for blanks.
 MAX_BYTES = 16 * 2**20
@@ -19,26 +21,37 @@ MAX_BYTES = 16 * 2**20
 def validate(file: IO[bytes], as_json: bool) -> None:
     """Check a workflow (flat form, JSON) against every rule; needs no server. FILE may be - for standard input.
 
+    Each line says where, how bad, what is wrong and what would fix it. An error makes the workflow invalid (exit code
+    65); a warning does not.
+
     \b
     Example:
       consumer validate workflow.json
     """
     from schemas.catalog import Catalog
-    from schemas.validator import validate_workflow
+    from schemas.validator import advise, validate_workflow
 
     name = getattr(file, "name", "<stdin>")
     try:
         workflow = json.loads(_text(file), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise fail(f"{name} is not usable JSON: {error}", EX_DATAERR) from error
-    violations = validate_workflow(workflow, Catalog.load())
+    errors = validate_workflow(workflow, Catalog.load())
+    warnings = advise(workflow, Catalog.load())
     if as_json:
-        print_json([violation.as_json() for violation in violations])
-    for violation in [] if as_json else violations:
-        click.echo(f"{violation.code:28} {violation.pointer or '/'}  {violation.message}")
-    if violations:
-        raise fail(f"{name}: {len(violations)} violation(s)", EX_DATAERR)
-    click.echo(f"{name}: valid", err=True)
+        print_json([violation.as_json() for violation in (*errors, *warnings)])
+    for violation in [] if as_json else (*errors, *warnings):
+        click.echo(_line(violation))
+    told = f", {len(warnings)} warning(s)" if warnings else ""
+    if errors:
+        raise fail(f"{name}: {len(errors)} violation(s){told}", EX_DATAERR)
+    click.echo(f"{name}: valid{told}", err=True)
+
+
+def _line(violation: Violation) -> str:
+    # A key of the file can be hostile to a terminal, and it is in the pointer.
+    where = one_line(violation.pointer, 200) or "/"
+    return f"{violation.code:28} {where}  {violation.severity}: {violation.message} {violation.fix}"
 
 
 def _text(file: IO[bytes]) -> str:

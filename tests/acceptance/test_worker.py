@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 JOBS = "public.workflow_generation_jobs"
 EVENTS = "public.workflow_job_events"
-WORKERS = "from public.workflow_workers"
+WORKERS = "from (select * from public.workflow_workers order by last_seen_at desc limit 1) newest"
 STATE, TROUBLE = "info #>> '{model_server,state}'", "info #>> '{model_server,trouble,why}'"
 
 
@@ -147,11 +147,13 @@ def test_a_deaf_feed_is_noticed_and_the_job_is_claimed(stack: ThreadedStack, tmp
     newest = "select (info->>'missed_events')::int > 0 from public.workflow_workers order by started_at desc limit 1"
     with running_worker(stack.stack.env, tmp_path, HEARTBEAT_SECONDS="1", MISSED_EVENT_GRACE="1") as worker:
         stack.stack.realtime.deaf = True
-        stack.submit("unheard ")
-        worker.wait_for("rebuilding Realtime session")
-        stack.stack.realtime.deaf = False
-        eventually("it is claimed all the same", lambda: all_completed(stack, 1))
-        eventually("its row counts the missed event", lambda: stack.psql(newest) == "t")
+        try:
+            stack.submit("unheard ")
+            worker.wait_for("rebuilding Realtime session")
+            eventually("it is claimed all the same", lambda: all_completed(stack, 1))
+            eventually("its row counts the missed event", lambda: stack.psql(newest) == "t")
+        finally:
+            stack.stack.realtime.deaf = False
 
 
 def test_rows_from_before_the_worker_are_picked_up_at_its_start(stack: ThreadedStack, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from devstack.model import ModelServer
-from tests.engine import ANALYZE, GENERATE, Engine, engine, until
+from tests.engine import ANALYZE, GENERATE, JOBS, Engine, engine, until
 from tests.stacks import ThreadedStack
+
+TRIES = 12
 
 
 class Until(asyncio.Event):
@@ -22,6 +24,13 @@ class Until(asyncio.Event):
         return True
 
 
+def satisfied(parts: Engine) -> bool:
+    """All jobs in hand have asked for the model, and no more are wanted for now."""
+    running = len(parts.runner.running)
+    asked = len(parts.lanes.in_use) + len(parts.lanes.waiting)
+    return running == asked and not parts.lanes.ahead(running)
+
+
 async def completed(parts: Engine, *job_ids: str) -> None:
     parts.ring()
     for job_id in job_ids:
@@ -31,7 +40,7 @@ async def completed(parts: Engine, *job_ids: str) -> None:
 async def test_a_backlog_is_analysed_in_batches_and_then_generated(stack: ThreadedStack) -> None:
     async with engine(stack, batch=3) as parts:
         # An analysis ends when the worker has taken what it wants for now.
-        parts.model.hold = Until(lambda: parts.dispatcher.free_slots == 0 or len(parts.model.questions(ANALYZE)) == 4)
+        parts.model.hold = Until(lambda: satisfied(parts) or len(parts.model.questions(ANALYZE)) == 4)
         parts.model.holds = ANALYZE
         await completed(parts, *[await parts.submit() for _ in range(4)])
         asked = [body["model"] for body in parts.model.asked]
@@ -44,27 +53,76 @@ async def test_jobs_are_taken_ahead_one_at_a_time_so_that_other_workers_get_some
         parts.model.hold, parts.model.holds = asyncio.Event(), ANALYZE
         ids = [await parts.submit() for _ in range(4)]
         parts.ring()
-        await until("one is in work and one is taken ahead", lambda: len(parts.runner.running) == 2)
-        assert parts.dispatcher.free_slots == 0
+        await until("one is in work and one waits", lambda: parts.lanes.in_use and parts.lanes.waiting)
         assert [(await parts.row(job_id))["status"] for job_id in ids] == ["processing"] * 2 + ["pending"] * 2
         parts.model.hold.set()
         for job_id in ids:
             await parts.ended(job_id)
 
 
-async def test_a_job_that_arrives_during_the_last_generation_is_analysed_right_after_it(stack: ThreadedStack) -> None:
-    async with engine(stack, batch=4) as parts:
-        parts.model.hold, parts.model.holds = asyncio.Event(), GENERATE
-        first = await parts.submit()
+async def test_a_job_that_arrives_during_a_generation_is_left_to_idle_workers(stack: ThreadedStack) -> None:
+    async with engine(stack, batch=4, worker_id="busy") as busy, engine(stack, batch=4, worker_id="idle") as idle:
+        busy.model.hold, busy.model.holds = asyncio.Event(), GENERATE
+        first = await busy.submit()
+        busy.ring()
+        await until("it is generated", lambda: busy.lanes.in_use == {GENERATE})
+        lone = await busy.submit()
+        busy.ring()
+        await until("the busy one has heard it and waits", lambda: busy.bell.depth and not busy.dispatcher.idle)
+        idle.ring()
+        assert (await idle.ended(lone))["worker_id"] == "idle"
+        busy.model.hold.set()
+        await busy.ended(first)
+
+
+async def test_a_job_that_arrives_during_an_analysis_is_left_to_idle_workers_first(stack: ThreadedStack) -> None:
+    async with (
+        engine(stack, batch=4, worker_id="busy", patience=3600) as busy,
+        engine(stack, batch=4, worker_id="idle") as idle,
+    ):
+        busy.model.hold, busy.model.holds = asyncio.Event(), ANALYZE
+        first = await busy.submit()
+        busy.ring()
+        await until("it is analysed", lambda: busy.lanes.in_use == {ANALYZE})
+        lone = await busy.submit()
+        busy.ring()
+        idle.ring()
+        assert (await idle.ended(lone))["worker_id"] == "idle"
+        busy.model.hold.set()
+        await busy.ended(first)
+
+
+async def test_a_worker_that_holds_back_from_a_backlog_is_not_taken_for_deaf(stack: ThreadedStack) -> None:
+    async with engine(stack, batch=4, patience=3600) as parts:
+        parts.model.hold = asyncio.Event()
+        ids = [await parts.submit() for _ in range(2)]
         parts.ring()
-        await until("it is generated", lambda: parts.lanes.in_use == {GENERATE})
-        second = await parts.submit()
-        parts.ring()
-        await until("the second is taken ahead", lambda: second in parts.runner.running)
-        assert not parts.model.questions(ANALYZE)[1:]
+        await until("one is in work", lambda: parts.lanes.in_use)
+        await until("its claim is over", lambda: not parts.dispatcher._claiming)
+        assert not parts.dispatcher.idle
         parts.model.hold.set()
-        await parts.ended(first)
-        await parts.ended(second)
+        for job_id in ids:
+            await parts.ended(job_id)
+
+
+async def test_jobs_that_are_all_cancelled_at_once_leave_the_lanes_free(stack: ThreadedStack) -> None:
+    """A waiter is cancelled in the very tick in which its turn comes: found by a review, some tries in ten."""
+    async with engine(stack, batch=4, slots=4, lease_seconds=600) as parts:
+        for _ in range(TRIES):
+            parts.model.hold, parts.model.holds = asyncio.Event(), ANALYZE
+            ids = [await parts.submit() for _ in range(4)]
+            parts.ring()
+            await until("all are in hand, and one streams", lambda: parts.model.open_streams == 1 and working(parts))
+            await parts.db.execute(f"update {JOBS} set cancel_requested_at = now() where id = any($1)", ids)
+            parts.runner.look()
+            parts.model.hold.set()
+            await until("all are over", lambda: not parts.runner.running)
+            assert not parts.lanes.in_use
+            assert not parts.lines("defect")
+
+
+def working(parts: Engine) -> bool:
+    return len(parts.runner.running) == 4
 
 
 async def test_real_models_that_do_not_fit_together_are_loaded_once_per_batch(stack: ThreadedStack) -> None:

@@ -151,16 +151,14 @@ async def test_a_higher_priority_goes_first(stack: ThreadedStack) -> None:
     assert started == sorted(started)
 
 
-async def test_the_loaded_models_jobs_are_claimed_first_and_what_is_loaded_is_asked_every_time(
-    stack: ThreadedStack,
-) -> None:
-    loaded = iter(("generate", "analyze", "analyze"))
-    async with engine(stack, prefer=lambda: next(loaded, None)) as parts:
+async def test_jobs_whose_next_step_uses_the_loaded_model_are_claimed_first(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        parts.lanes.model = GENERATE
         analysed = {"analyze": {"input_hash": "h", "value": {}, "figures": {}}}
         jobs = [await parts.submit(checkpoint=done) for done in (None, analysed, analysed, None)]
         parts.ring()
         await all_completed(parts, 4)
-        assert await claimed(parts, 4) == [jobs[1], jobs[0], jobs[3], jobs[2]]
+        assert await claimed(parts, 4) == [jobs[1], jobs[2], jobs[0], jobs[3]]
 
 
 async def test_three_slots_keep_one_generation_at_a_time(stack: ThreadedStack) -> None:

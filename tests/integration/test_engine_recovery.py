@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 
 from consumer.ollama import Clocks
 from consumer.recovery import Ladder
+from consumer.steps import FREE_RETURNS
 from tests.engine import ANALYZE, GENERATE, Engine, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 
@@ -18,6 +24,7 @@ class Sickly(ScriptedModel):
     def __init__(self) -> None:
         super().__init__()
         self.missing: set[str] = set()
+        self.refusals: dict[str, str] = {}
         self.hung: set[str] = set()
         self.incurable = self.stuck_loads = False
         self.calls: list[str] = []
@@ -29,6 +36,10 @@ class Sickly(ScriptedModel):
         if model in self.missing:
             text = f'{{"error":"model \'{model}\' not found"}}'
             writer.write(f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            return
+        if not unload and (refusal := self.refusals.get(model)):
+            answer = json.dumps({"error": refusal})
+            writer.write(f"HTTP/1.1 500 X\r\nContent-Length: {len(answer)}\r\n\r\n{answer}".encode())
             return
         if unload and not self.incurable:
             self.hung.discard(model)
@@ -137,3 +148,55 @@ async def test_a_request_that_hangs_a_healthy_model_pays_with_its_own_attempt_on
         assert (parts.recovery.trouble, parts.recovery.cures) == (None, 0)
         parts.model.hold = None
         assert (await parts.finished())["retry_count"] == 0
+
+
+class Mortal(ScriptedModel):
+    """Dies as a whole over one request, connections and all, and is restarted as by systemd."""
+
+    deaths = 0
+
+    async def _stream(self, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        if "POISON" in json.dumps(body["messages"]):
+            self.deaths += 1
+            self._server.close()
+            asyncio.get_running_loop().call_later(0.2, lambda: asyncio.ensure_future(self.__aenter__()))
+            raise ConnectionError
+        async for line in super()._stream(body):
+            yield line
+
+
+async def test_a_job_over_which_the_server_dies_each_time_fails_in_the_end(stack: ThreadedStack) -> None:
+    model = Mortal()
+    async with engine(stack, model, ladder=QUICK, max_retries=1) as parts:
+        poison = await started(parts, "POISON: log a line for every web request")
+        row = await parts.ended(poison, "failed")
+        assert (await parts.finished())["retry_count"] == 0
+    assert row["error_details"]["code"] == "MODEL_UNAVAILABLE"
+    assert model.deaths == FREE_RETURNS + 2
+
+
+@pytest.mark.parametrize(
+    "text", ["server busy, please try again.  maximum pending requests exceeded", "model requires more system memory"]
+)
+async def test_models_of_other_clients_are_left_alone_when_nothing_hangs(stack: ThreadedStack, text: str) -> None:
+    model = Sickly()
+    async with engine(stack, model, ladder=QUICK, max_retries=0) as parts:
+        model.refusals[GENERATE] = text
+        model.loaded.add("llama3:8b")
+        await started(parts)
+        await until("the circuit is open", lambda: parts.recovery.trouble)
+        await until("it was tried again", lambda: model.calls.count(f"/api/chat {GENERATE}") > 3)
+        model.refusals.clear()
+        await until("the circuit is closed", lambda: parts.recovery.trouble is None)
+    assert "/api/chat llama3:8b unload" not in model.calls
+
+
+async def test_a_suspect_gets_no_more_jobs(stack: ThreadedStack) -> None:
+    model = Sickly()
+    async with engine(stack, model, slots=2, ladder=Ladder(canary=3600), clocks=Clocks(first_token=0.3)) as parts:
+        model.hung.add(ANALYZE)
+        await started(parts)
+        await until("the server is looked into", lambda: parts.recovery.suspicion)
+        late = await started(parts)
+        assert (parts.dispatcher.free_slots, parts.dispatcher.idle) == (0, False)
+        assert await parts.events(late) == []

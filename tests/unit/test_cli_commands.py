@@ -156,7 +156,10 @@ def test_violations_are_listed_one_per_line(valid: dict[str, Any]) -> None:
     done = run("validate", "-", stdin=json.dumps(valid))
     assert done.exit_code == EX_DATAERR
     (line,) = done.stdout.splitlines()
-    assert line.split()[:2] == ["UNREACHABLE_NODE", "/nodes/1"]
+    assert " ".join(line.split()) == (
+        "UNREACHABLE_NODE /nodes/1 error: No trigger leads to slack_message_1. "
+        "Connect an earlier step to slack_message_1, or remove it."
+    )
     assert done.stderr.endswith(": 1 violation(s)\n")
 
 
@@ -166,7 +169,29 @@ def test_violations_as_json_are_data_for_programs(valid: dict[str, Any]) -> None
     found = json.loads(done.stdout)
     assert done.exit_code == EX_DATAERR
     assert "UNKNOWN_NODE_TYPE" in {violation["code"] for violation in found}
-    assert all(set(violation) == {"code", "pointer", "message"} for violation in found)
+    assert all(set(violation) == {"code", "pointer", "message", "fix", "severity"} for violation in found)
+
+
+def test_warnings_are_listed_and_leave_the_workflow_valid(valid: dict[str, Any]) -> None:
+    valid["nodes"][1]["config"]["colour"] = "red"
+    done = run("validate", "-", stdin=json.dumps(valid))
+    assert done.exit_code == 0
+    assert done.stdout.split()[:3] == ["UNKNOWN_CONFIG_KEY", "/nodes/1/config/colour", "warning:"]
+    assert done.stderr.endswith(": valid, 1 warning(s)\n")
+    (found,) = json.loads(run("validate", "-", "--json", stdin=json.dumps(valid)).stdout)
+    assert found["severity"] == "warning"
+
+
+def test_errors_and_warnings_are_counted_apart(valid: dict[str, Any]) -> None:
+    valid["nodes"][1]["config"] = {"colour": "red"}
+    done = run("validate", "-", stdin=json.dumps(valid))
+    assert done.exit_code == EX_DATAERR
+    assert done.stderr.endswith(": 1 violation(s), 1 warning(s)\n")
+
+
+def test_keys_of_the_file_do_not_steer_the_terminal(valid: dict[str, Any]) -> None:
+    valid["\x1b[2Jgone"] = 1
+    assert "\x1b" not in run("validate", "-", stdin=json.dumps(valid)).output
 
 
 def test_no_violations_as_json_is_an_empty_list(valid: dict[str, Any]) -> None:

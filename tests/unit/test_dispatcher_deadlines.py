@@ -10,6 +10,7 @@ import pytest
 from consumer.dispatcher import DEADLINE_SLACK, LONGEST_TIMER, Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreUnavailable
+from consumer.lanes import Lanes
 from consumer.replies import Claim
 from tests.engine import until
 
@@ -34,7 +35,7 @@ async def bell() -> CountingBell:
 @pytest.fixture
 async def dispatcher(bell: CountingBell) -> Dispatcher:
     unused: Any = None
-    return Dispatcher(unused, unused, bell, room=lambda running: 1 - running, max_retries=None)
+    return Dispatcher(unused, unused, bell, Lanes({}), max_retries=None)
 
 
 async def test_a_deadline_rings_once(dispatcher: Dispatcher, bell: CountingBell) -> None:
@@ -89,7 +90,7 @@ async def test_a_deadline_from_elsewhere_does_not_put_off_the_repeat_of_a_failed
 
     away: Any = Away()
     unused: Any = None
-    dispatcher = Dispatcher(away, unused, bell, room=lambda running: 1 - running, max_retries=None)
+    dispatcher = Dispatcher(away, unused, bell, Lanes({}), max_retries=None)
     running = asyncio.create_task(dispatcher.run())
     bell.ring("manual")
     await until("the first claim has failed", lambda: away.asked == 1 and dispatcher.idle)

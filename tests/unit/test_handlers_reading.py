@@ -6,14 +6,17 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import OutputNotJson
+from consumer.job import JsonObject
 from consumer.ports import StreamReader
+from handlers.near_json import rewrite
 from handlers.reading import read_object
+from handlers.refusal import Refusal
 from handlers.stream import NodeReader, SummaryReader
-from schemas.clean import storable
+from schemas.clean import clean, clean_text, storable
 
 ANSWER = {
     "name": "T",
@@ -66,6 +69,83 @@ def test_what_the_database_refuses_is_gone() -> None:
 def test_no_text_raises_anything_else(text: str) -> None:
     with contextlib.suppress(OutputNotJson):
         assert storable(read_object(text))
+
+
+# What damaged answers are made of; longer pieces make deeper damage likely.
+PIECES = [
+    *"{}[],:\"'\\“”‘’`~#/*.+-019 \n\x00é",
+    '{"a": ',
+    '"b": 1',
+    "true",
+    "None",
+    "NaN",
+    "```json\n",
+    "//",
+    "/*",
+    "*/",
+]
+PIECES += [
+    "<think>",
+    "</think>",
+    '{\\"a\\": ',
+    "\\u12",
+    "\ud800",
+    "…",
+    "&quot;",
+    "\ufeff",
+    '"x"',
+    "n1",
+    "1e999",
+    '{"type": "x"}',
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(st.text(), VALUES, min_size=1)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_no_damage_raises_anything_else_and_no_reason_quotes_the_answer(text: str) -> None:
+    try:
+        assert storable(read_object(text))
+    except OutputNotJson as error:
+        assert str(error).partition(" is not usable: ")[2] in set(Refusal)
+
+
+@settings(max_examples=60)
+@given(OBJECTS, st.sampled_from([None, 2]), st.booleans())
+def test_an_answer_that_is_json_is_taken_as_it_is(value: JsonObject, indent: int | None, ascii_only: bool) -> None:
+    assume(len({clean_text(key, 200) for key in value}) == len(value))
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    with contextlib.suppress(OutputNotJson):  # keys further in may collide when they are cleaned
+        assert read_object(text) == clean(json.loads(text))
+
+
+@settings(max_examples=60)
+@given(OBJECTS, st.sampled_from([None, 2]), st.booleans())
+def test_reading_tolerantly_changes_nothing_in_what_is_json(
+    value: JsonObject, indent: int | None, ascii_only: bool
+) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    written, end = rewrite(text, 0)
+    assert json.loads(written, strict=False) == value
+    assert end == len(text)
+
+
+@given(st.integers(1, 400), st.sampled_from([None, 1]))
+def test_what_a_cut_leaves_has_only_whole_values(length: int, indent: int | None) -> None:
+    with contextlib.suppress(OutputNotJson):
+        value = read_object(json.dumps(ANSWER, indent=indent)[:length])
+        assert _is_within(value, ANSWER)
+
+
+def _is_within(part: object, whole: object) -> bool:
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and _is_within(value, whole[key]) for key, value in part.items())
+    return part == whole
 
 
 @given(st.lists(st.integers(1, 30), min_size=1))

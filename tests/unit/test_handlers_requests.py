@@ -151,15 +151,15 @@ def test_the_analysis_is_bounded() -> None:
 def test_a_repair_shows_the_answer_and_each_violation_once() -> None:
     handler = handler_for("create")
     wrong = [
-        Violation("MISSING_REQUIRED_FIELD", "/a", "Log needs message."),
-        Violation("X", "/b", "Log needs message."),
+        Violation("MISSING_REQUIRED_FIELD", "/a", "Log needs message.", "Fill message."),
+        Violation("X", "/b", "Log needs message.", "Fill message."),
     ]
     step = handler.repair(job(), {**DONE, "generate": {"name": "Old"}}, WorkflowInvalid(wrong))
     assert step is not None and step.name == "generate"
     request = step.request(job(), DONE, 1)
     said, told = request.messages[-2:]
     assert (said.role, json.loads(said.content)) == ("assistant", {"name": "Old"})
-    assert told.content.count("Log needs message.") == 1
+    assert told.content.count("Log needs message. Fill message.") == 1
     assert request.schema == generated(job().prompt).schema
     assert step.read(job(), DONE, '{"name": "New"}') == {"name": "New"}
 

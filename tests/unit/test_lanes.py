@@ -58,6 +58,18 @@ class Turns:
         return self.order
 
 
+async def test_turns_are_counted_by_model_and_changes_while_one_fits() -> None:
+    lane = lanes()
+    assert (await Turns(lane).leave_all(), lane.changes) == ([], 0)
+    for fits, names in ((False, ("a1", "g1", "g2", "a2")), (True, ("g3", "a3"))):
+        lane.observe(GPU if fits else GPU[:1])
+        for name in names:
+            turns = Turns(lane)
+            await turns.ask(name)
+            await turns.leave_all()
+    assert (lane.turns, lane.changes) == ({A: 3, G: 3}, 2)
+
+
 @asynccontextmanager
 async def held(turns: Turns, *names: str) -> AsyncIterator[None]:
     await turns.ask(*names)
@@ -158,7 +170,7 @@ async def test_a_failed_call_frees_the_lane() -> None:
         assert lane.in_use == {G}
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["while it waits", "as its turn comes"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["while it waits", "in the tick in which the lane is left"])
 async def test_a_cancelled_waiter_is_passed_over(at_once: bool) -> None:
     lane, entered = lanes(), asyncio.Event()
 
@@ -169,13 +181,46 @@ async def test_a_cancelled_waiter_is_passed_over(at_once: bool) -> None:
     async with lane.use(A):
         waiter = asyncio.create_task(wait())
         await asyncio.sleep(0)
+        waiter.cancel()
         if at_once:
-            waiter.cancel()
             await asyncio.wait([waiter])
+    await asyncio.wait([waiter])
+    assert not lane.in_use
+    async with asyncio.timeout(5), lane.use(A):
+        assert not entered.is_set()
+    await lane.quiet()
+
+
+async def test_a_waiter_whose_turn_has_come_and_who_is_cancelled_then_leaves_it() -> None:
+    lane = lanes()
+
+    async def wait() -> None:
+        async with lane.use(G):
+            pass
+
+    async with lane.use(A):
+        waiter = asyncio.create_task(wait())
+        await asyncio.sleep(0)
     waiter.cancel()
     await asyncio.wait([waiter])
     async with asyncio.timeout(5), lane.use(A):
-        assert not entered.is_set()
+        pass
+
+
+async def test_a_waiter_that_is_cancelled_as_the_lane_is_opened_again_is_passed_over() -> None:
+    lane = lanes()
+
+    async def wait() -> None:
+        async with lane.use(G):
+            pass
+
+    lane.pause()
+    waiter = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    lane.resume()
+    await asyncio.wait([waiter])
+    assert not lane.in_use
 
 
 @pytest.mark.parametrize(
@@ -239,35 +284,36 @@ async def test_a_paused_lane_keeps_its_callers_and_a_barred_one_refuses_them() -
         assert turns.lanes.in_use == {A}
 
 
-async def test_an_idle_worker_takes_no_more_jobs_than_it_works_on() -> None:
+async def test_a_worker_takes_as_many_jobs_as_it_works_on() -> None:
     assert [lanes(concurrency=2).room(running) for running in (0, 1, 2, 3)] == [2, 1, 0, 0]
 
 
-async def test_jobs_are_taken_ahead_one_by_one_while_the_first_model_works_and_none_waits_for_it() -> None:
+async def test_jobs_are_taken_ahead_while_the_first_model_works_and_none_waits_for_it() -> None:
     turns = Turns(lanes(size=3))
+    assert not turns.lanes.ahead(1), "the lanes are idle"
     await turns.ask("a1")
-    assert turns.lanes.room(1) == 1
+    assert turns.lanes.ahead(1)
     await turns.ask("a2")
-    assert turns.lanes.room(2) == 0
+    assert not turns.lanes.ahead(2), "one waits already"
     await turns.leave("a1")
     await turns.ask("g1")
-    assert (turns.order, turns.lanes.room(2)) == (["a1", "a2"], 1)
-    assert turns.lanes.room(3) == 0, "the batch is full"
+    assert turns.lanes.ahead(2)
+    assert not turns.lanes.ahead(3), "the third has not asked for its turn yet"
+    await turns.ask("g3")
+    assert not turns.lanes.ahead(3), "the batch is full"
     await turns.leave("a2")
-    assert (turns.order[-1], turns.lanes.room(2)) == ("g1", 1)
-    await turns.ask("g2")
-    assert turns.lanes.room(2) == 0, "two are to be generated first"
+    assert turns.order[-1] == "g1"
+    assert not turns.lanes.ahead(1), "it would wait for the whole generation"
     await turns.leave_all()
-    assert turns.lanes.room(1) == 0, "the lanes are idle"
 
 
 def test_no_job_is_taken_ahead_of_one_that_has_waited_too_long() -> None:
     async def scene() -> None:
         turns = Turns(lanes(size=64, wait=10))
         await turns.ask("a1", "g1")
-        assert turns.lanes.room(2) == 1
+        assert turns.lanes.ahead(2)
         await asyncio.sleep(11)
-        assert turns.lanes.room(2) == 0
+        assert not turns.lanes.ahead(2)
         await turns.leave_all()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -278,24 +324,26 @@ async def test_with_room_for_both_the_next_job_is_taken_while_one_is_generated()
     turns = Turns(lanes())
     turns.lanes.observe(GPU)
     async with held(turns, "g1"):
-        assert [turns.lanes.room(running) for running in (1, 2)] == [1, 0]
+        assert [turns.lanes.ahead(running) for running in (1, 2)] == [True, False]
         await turns.ask("a2")
         assert turns.order == ["g1", "a2"]
+        assert not turns.lanes.ahead(1)
 
 
 async def test_one_model_for_both_phases_needs_no_batches() -> None:
     lane = Lanes({"analyze": A, "generate": A})
     async with lane.use(A):
-        assert lane.room(1) == 0
+        assert not lane.ahead(1)
         assert lane.preferred_step is None
 
 
-async def test_a_barred_server_takes_no_job() -> None:
+async def test_a_suspect_and_a_barred_server_get_no_jobs() -> None:
     lane, looked = lanes(), list[int]()
     lane.on_change = lambda: looked.append(lane.room(0))
+    lane.pause()
     lane.bar("it is dead")
     lane.resume()
-    assert looked == [0, 1]
+    assert looked == [0, 0, 1]
 
 
 async def test_the_preferred_step_is_the_loaded_models() -> None:

@@ -16,7 +16,9 @@ POLICY = RetryPolicy(base=1.0, model_wait=5.0)
 SAMPLES: dict[type[JobError], JobError] = {
     errors.InputInvalid: errors.InputInvalid("prompt", "is empty"),
     errors.ModelTimeout: errors.ModelTimeout("first_token", 120),
-    errors.WorkflowInvalid: errors.WorkflowInvalid([Violation("NO_NODES", "/nodes", "There are no nodes.")]),
+    errors.WorkflowInvalid: errors.WorkflowInvalid(
+        [Violation("NO_NODES", "/nodes", "There are no nodes.", "Add a step.")]
+    ),
 }
 
 
@@ -106,7 +108,13 @@ def test_spent_retries_fail_with_the_code_that_says_what_is_wrong() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.code == ErrorCode.WORKFLOW_INVALID
     assert outcome.details["violations"] == [
-        {"code": "NO_NODES", "pointer": "/nodes", "message": "There are no nodes."}
+        {
+            "code": "NO_NODES",
+            "pointer": "/nodes",
+            "message": "There are no nodes.",
+            "fix": "Add a step.",
+            "severity": "error",
+        }
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from consumer.errors import WorkflowInvalid
 from handlers.coerce import coerce
+from handlers.existing import recover_type
 from schemas.catalog import Field, FieldType
 from schemas.validator import validate_workflow
 from tests.unit.handlers_kit import CATALOG, answer, codes, job, log, slack, step_of, validated, workflow_of
@@ -188,3 +190,42 @@ def test_labels_lose_the_half_word_at_the_schemas_bound_and_control_characters()
     step = {**slack("trigger"), "label": "Tell everyone in the team ab"}
     flow = workflow_of(job(), answer(step, {**log("n1"), "label": "\x1b[31mred"}))
     assert [node["label"] for node in flow["nodes"]][1:] == ["Tell everyone in the team", "red"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("Every day at 9:30 Europe/Nowhere tell Slack", {"time": "09:30", "timezone": "Asia/Kolkata"}),
+        ("Every 0 minutes tell Slack", {"interval": "5m"}),
+        ("Every 010 minutes tell Slack", {"interval": "10m"}),
+    ],
+)
+def test_a_stated_time_that_the_engine_cannot_read_is_replaced(prompt: str, expected: dict[str, str]) -> None:
+    trigger: dict[str, Any] = {"type": "schedule" if "time" in expected else "interval", "config": {}}
+    assert workflow_of(job(prompt), answer(slack("trigger"), trigger=trigger))["nodes"][0]["config"] == expected
+
+
+@pytest.mark.parametrize(("written", "meant"), [("Every 10 minutes", "10m"), ("sometimes", "5m"), ("1h", "1h")])
+def test_an_old_interval_is_read_and_a_senseless_one_replaced(written: str, meant: str) -> None:
+    flow = workflow_of(job(), answer(slack("trigger")))
+    flow["nodes"][0] |= {"type": "interval", "config": {"interval": written}}
+    value = validated(job(mode="edit", current_workflow=flow), {"explanation": "Nothing."})
+    assert config_of(value["workflow"], "interval") == {"interval": meant}
+    assert codes(value) == (["INVALID_OPTION"] if written != meant else [])
+
+
+def test_a_reference_in_place_of_an_option_stays() -> None:
+    flow = workflow_of(
+        job(), answer(slack("trigger"), step_of("log_output", "n1", message="x", level="{{input.level}}"))
+    )
+    assert config_of(flow, "log_output")["level"] == "{{input.level}}"
+
+
+def test_an_id_of_many_parts_costs_about_as_much_as_another() -> None:
+    def seconds(node_id: str) -> float:
+        began = time.perf_counter()
+        assert recover_type(node_id, "", ["custom"], CATALOG) == "custom"
+        return time.perf_counter() - began
+
+    plain, parted = (min(seconds(char * 20_000) for _ in range(5)) for char in "x_")
+    assert parted <= 100 * plain

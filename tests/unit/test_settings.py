@@ -18,7 +18,7 @@ GOOD = {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_SERVICE_ROLE_KEY":
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL"):
+    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL", "HTTP_LISTEN", "WORKER_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -79,6 +79,9 @@ def test_two_workers_of_one_host_have_different_names(monkeypatch: pytest.Monkey
         ("MAX_RETRIES", "-1", "greater than or equal to 0"),
         ("RETRY_DELAY_BASE", "-1", "greater than 0"),
         ("LOG_LEVEL", "loud", "DEBUG"),
+        ("HTTP_LISTEN", "8001", "no usable host. Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001."),
+        ("WORKER_API_TOKEN", "my-short-token", "is shorter than 16 characters. Set it to"),
+        ("WORKER_API_TOKEN", "a token with blanks in it", "no header can carry"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -97,6 +100,34 @@ def test_a_secret_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert "my-private-thing" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["my-short-token", "my private thing with blanks", "café-café-café-café"])
+def test_a_token_is_not_repeated_in_the_error(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    set_all(monkeypatch, WORKER_API_TOKEN=value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [(None, None), ("", None), (":9", "127.0.0.1:9"), ("localhost", "localhost:8001"), ("[::1]:0", "[::1]:0")],
+)
+def test_http_is_off_unless_asked_for_and_then_on_loopback_and_8001_by_default(
+    monkeypatch: pytest.MonkeyPatch, written: str | None, place: str | None
+) -> None:
+    set_all(monkeypatch, **({} if written is None else {"HTTP_LISTEN": written}))
+    found = load_settings().http_place
+    assert (None if found is None else str(found)) == place
+
+
+def test_a_token_is_taken_without_the_blanks_around_it_and_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, WORKER_API_TOKEN=" not-a-secret-012 ")
+    settings = load_settings()
+    assert settings.worker_api_token is not None
+    assert settings.worker_api_token.get_secret_value() == "not-a-secret-012"
+    assert "not-a-secret" not in repr(settings)
 
 
 def test_everything_missing_is_named_at_once() -> None:

@@ -58,6 +58,9 @@ def test_each_model_has_its_own() -> None:
     speeds = Speeds()
     speeds["a"].saw(100, 60)
     speeds["a"].loads += 1
-    assert speeds.as_json() == {
-        "a": {"tokens_per_second": 60.0, "usual_tokens_per_second": 60.0, "slow": False, "loads": 1}
-    }
+    assert speeds["a"].as_json() == {
+        "tokens_per_second": 60.0, "usual_tokens_per_second": 60.0, "slow": False, "loads": 1,
+    }  # fmt: skip
+    assert speeds["b"].as_json() == {
+        "tokens_per_second": None, "usual_tokens_per_second": None, "slow": False, "loads": 0,
+    }  # fmt: skip

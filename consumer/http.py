@@ -1,0 +1,184 @@
+"""The worker's HTTP face (contract §3): how it is, in words for people and in figures for Prometheus. Off unless asked.
+
+Made and run by the app, in the worker's own event loop, from before it says that it is ready until after it has
+drained. Its end, or any defect of it, is not the worker's end. Answers come from memory: no request waits for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from loguru import logger
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
+from consumer.hosts import Place, is_loopback
+from consumer.http_guard import Guard
+from consumer.prometheus import Exporter
+from consumer.status import Status
+
+# A connection serves one request, in so many seconds: a client that sends slowly or never cannot keep it.
+LONGEST_CONNECTION = 30.0
+MOST_CONNECTIONS = 100
+# Seconds that answers under way may take when the worker ends.
+LAST_ANSWERS = 2
+OPEN = ("/healthz", "/readyz")
+READ = ["GET", "HEAD"]
+
+
+class Face:
+    """Owns the port from its making on, and answers there while `serving`. `observer` is where its figures arise.
+
+    `token`, where there is one, is asked for by all paths but the open ones.
+
+    Raises:
+        ConfigurationError: this machine has no such address, this user may not have the port, or other machines can
+            reach it and there is no token.
+        ServiceUnavailable: the port is taken.
+    """
+
+    def __init__(self, place: Place, token: SecretStr | None) -> None:
+        self.observer = Exporter()
+        self._token = token
+        self._listener = _bound(place, open_to_others=token is not None)
+        host, port = self._listener.getsockname()[:2]
+        self.place = Place(host, port)
+
+    @contextlib.asynccontextmanager
+    async def serving(self, status: Status) -> AsyncIterator[None]:
+        """Answer meanwhile; requests that came before are answered first."""
+        self.observer.read(status)
+        app = Guard(build(status, self.observer), self.place.host, self._token, OPEN)
+        server = _Quiet(
+            uvicorn.Config(
+                app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
+                server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=LAST_ANSWERS,
+            )
+        )  # fmt: skip
+        work = asyncio.create_task(_serve(server, self._listener), name="http")
+        await server.up.wait()
+        logger.info("answering on http://{}", self.place)
+        try:
+            yield
+        finally:
+            server.over.set()
+            await work
+
+    def close(self) -> None:
+        """Leave the port. Repeating it does nothing."""
+        self._listener.close()
+
+
+def build(status: Status, figures: Exporter) -> FastAPI:
+    """The routes. Every error is a sentence in JSON."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    @app.api_route("/healthz", methods=READ)
+    async def alive() -> JSONResponse:
+        return JSONResponse({"status": "alive"})
+
+    @app.api_route("/readyz", methods=READ)
+    async def ready() -> JSONResponse:
+        why = status.not_ready()
+        return JSONResponse({"status": "not ready", "reason": why}, 503) if why else JSONResponse({"status": "ready"})
+
+    @app.api_route("/health", methods=READ)
+    async def health() -> JSONResponse:
+        found = status.health()
+        return JSONResponse(found.as_json(), 200 if found.status == "healthy" else 503)
+
+    @app.api_route("/metrics", methods=READ)
+    async def metrics() -> Response:
+        return Response(figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return app
+
+
+class _OneRequest(H11Protocol):
+    """A connection with a last moment."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._end = self.loop.call_later(LONGEST_CONNECTION, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without signal handlers and without its ten looks a second; `up` once it listens, `over` ends it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up, self.over = asyncio.Event(), asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Until it is over."""
+        self.up.set()
+        await self.over.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the worker."""
+        yield
+
+
+async def _serve(server: _Quiet, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    except Exception:
+        logger.exception("the HTTP face broke; the worker goes on without it")
+    finally:
+        server.up.set()
+
+
+def _bound(place: Place, *, open_to_others: bool) -> socket.socket:
+    family, address = _resolved(place)
+    if not (open_to_others or is_loopback(str(address[0]))):
+        raise ConfigurationError(
+            f"WORKER_API_TOKEN: is not set, but other machines can reach {place}. Set it to 16 or more characters, "
+            "e.g. the output of: openssl rand -hex 24 (or listen on 127.0.0.1)."
+        )
+    # The protocol must be named, or asyncio leaves Nagle's algorithm on and an answer waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise _cannot(place, error) from error
+    return listener
+
+
+def _resolved(place: Place) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    try:
+        family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise _cannot(place, error) from error
+    return family, address
+
+
+def _cannot(place: Place, error: OSError) -> SetupError:
+    what = f"HTTP_LISTEN: cannot listen on {place} ({error.strerror})."
+    if error.errno == errno.EADDRINUSE:
+        return ServiceUnavailable(f"{what} Stop what listens there, or choose another port: --http HOST:PORT.")
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"{what} Choose a port over 1023.")
+    return ConfigurationError(f"{what} Choose an address of this machine, e.g. 127.0.0.1:8001.")

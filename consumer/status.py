@@ -1,0 +1,153 @@
+"""What a worker says about itself: to its row in `workflow_workers`, to `/health` and `/readyz`, and to the metrics.
+
+Made by the app. Reads the live parts and does no I/O, so it can be asked at any time and as often as anybody likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from consumer.announcer import Announcer
+from consumer.dispatcher import Dispatcher
+from consumer.heartbeat import Heartbeat
+from consumer.job import JsonObject
+from consumer.lanes import Lanes
+from consumer.listener import Listener
+from consumer.recovery import Recovery
+from consumer.runner import Runner
+from consumer.settings import Settings
+from consumer.speed import Speed, Speeds
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`reasons` say why the worker does not do all its work and what to do about it; `warnings`, what to look at.
+
+    `broken`: it can do none at all.
+    """
+
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    broken: bool
+    checks: JsonObject
+
+    @property
+    def status(self) -> str:
+        """`healthy`, `degraded` (some or all jobs have to wait) or `unhealthy` (the database is away)."""
+        if self.broken:
+            return "unhealthy"
+        return "degraded" if self.reasons else "healthy"
+
+    def as_json(self) -> JsonObject:
+        """As `/health` answers (contract §3)."""
+        return {"status": self.status, **self.checks, "reasons": self.reasons, "warnings": self.warnings}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The parts that know how the worker is. `stopping` says whether it drains."""
+
+    settings: Settings
+    listener: Listener
+    announcer: Announcer
+    heartbeat: Heartbeat
+    dispatcher: Dispatcher
+    runner: Runner
+    lanes: Lanes
+    recovery: Recovery
+    speeds: Speeds
+    stopping: Callable[[], bool]
+
+    @property
+    def models(self) -> dict[str, Speed]:
+        """The speed of each model that the settings name."""
+        return {model: self.speeds[model] for model in self.settings.models.values()}
+
+    def row(self) -> JsonObject:
+        """What the worker's row in `workflow_workers` says about it."""
+        return {
+            **identity(),
+            "concurrency": self.settings.worker_concurrency,
+            "busy_with": self.runner.running,
+            "models": dict(self.settings.models),
+            "realtime": "degraded" if self.announcer.degraded else self.listener.state.value,
+            "degraded": self.announcer.degraded,
+            "missed_events": self.dispatcher.missed_events,
+            "model_server": {**self._model_server(), "models": self._models()},
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    def health(self) -> Health:
+        """All that `/health` says."""
+        checks = {
+            "worker_id": self.settings.worker_id,
+            "version": identity()["version"],
+            "ollama_url": self.settings.ollama_local_url,
+            "redis_available": False,  # this version queues doorbells in memory
+            "database": {"ok": self.heartbeat.healthy},
+            "realtime": {"ok": not self._deaf, "state": self.listener.state.value, "trouble": self._deaf},
+            "model_server": {"ok": self.recovery.trouble is None, **self._model_server()},
+            "models": self._models(),
+            "slots": {"concurrency": self.settings.worker_concurrency, "in_work": len(self.runner.running)},
+            "draining": self.stopping(),
+        }
+        return Health(tuple(self._reasons()), tuple(self._warnings()), not self.heartbeat.healthy, checks)
+
+    def not_ready(self) -> str | None:
+        """Why no job would be taken now, in a word or two that tell a stranger nothing; None when one would be.
+
+        Without Realtime the heartbeat finds the jobs, so that is ready.
+        """
+        if self.stopping():
+            return "stopping"
+        if not self.announcer.started:
+            return "starting"
+        if not self.heartbeat.healthy:
+            return "database"
+        return "model server" if self.recovery.trouble else None
+
+    @property
+    def _deaf(self) -> str | None:
+        """Why Realtime is missed; a short absence is not worth a word (see the announcer)."""
+        if not self.announcer.started:
+            return self.listener.trouble or "not yet announced"
+        return self.announcer.degraded
+
+    def _reasons(self) -> list[str]:
+        reasons = []
+        if not self.heartbeat.healthy:
+            url = self.settings.supabase_url
+            reasons.append(f"database: the last heartbeat was not answered; is the project at {url} running?")
+        if self._deaf:
+            reasons.append(f"realtime: jobs are found by heartbeat only ({self._deaf})")
+        if trouble := self.recovery.trouble:
+            reasons.append(f"model server: no job is taken because of model {trouble.model!r}: {trouble.why}")
+        return reasons
+
+    def _warnings(self) -> list[str]:
+        alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
+        looked_into = self.recovery.suspicion
+        return [*alarms, *([f"looking into the model server: {looked_into}"] if looked_into else [])]
+
+    def _model_server(self) -> JsonObject:
+        trouble = self.recovery.trouble
+        state = "given up" if trouble else "suspect" if self.recovery.suspicion else "working"
+        return {
+            "state": state,
+            "trouble": None if trouble is None else trouble.as_json(),
+            "cures": self.recovery.cures,
+            "both_models_fit": self.lanes.both_fit,
+        }
+
+    def _models(self) -> JsonObject:
+        return {model: speed.as_json() for model, speed in self.models.items()}
+
+
+def identity() -> JsonObject:
+    """Who this process is."""
+    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": version("workflow-consumer")}
