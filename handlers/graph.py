@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from consumer.job import JsonObject
 from schemas.clean import one_line
 
+Ways = dict[str, list[tuple[str | None, str]]]
+# The lines to write below a node.
+Details = Callable[[JsonObject], list[str]]
+
 
 def draw(workflow: JsonObject) -> str:
+    """The name, and below it the `tree`."""
+    return "\n".join([one_line(str(workflow.get("name", "")), 80), *tree(workflow)])
+
+
+def tree(workflow: JsonObject, details: Details = lambda node: []) -> Iterator[str]:
     """A tree from each trigger down, one node a line; a node met again is only named. Wants a sound shape."""
     nodes = {node["id"]: node for node in workflow["nodes"]}
-    ways: dict[str, list[tuple[str | None, str]]] = {name: [] for name in nodes}
+    ways: Ways = {name: [] for name in nodes}
     targets = set()
     for edge in workflow["edges"]:
         if edge["source"] in nodes and edge["target"] in nodes:
             ways[edge["source"]].append((edge.get("sourceHandle"), edge["target"]))
             targets.add(edge["target"])
     roots = [name for name in nodes if name not in targets]
-    return "\n".join([one_line(str(workflow.get("name", "")), 80), *_lines(nodes, ways, roots)])
+    return _lines(nodes, ways, roots, details)
 
 
-def _lines(
-    nodes: dict[str, JsonObject], ways: dict[str, list[tuple[str | None, str]]], roots: list[str]
-) -> Iterator[str]:
+def _lines(nodes: dict[str, JsonObject], ways: Ways, roots: list[str], details: Details) -> Iterator[str]:
     seen: set[str] = set()
     for root in (*roots, *nodes):
         if root in seen:
@@ -36,6 +43,8 @@ def _lines(
             yield f"{head}{_branch(branch)}{_shown(nodes[name])}{' (see above)' if again else ''}"
             if not again:
                 seen.add(name)
+                margin = f"{rest}{'│' if len(ways[name]) > 1 else ' '}    "
+                yield from (f"{margin}{line}" for line in details(nodes[name]))
                 stack.extend(reversed(_below(ways[name], rest)))
 
 

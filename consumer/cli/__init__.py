@@ -11,6 +11,7 @@ from consumer.cli.evaluate import evaluate
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
+from consumer.cli.show import replay, show
 from consumer.cli.workflows import validate
 
 
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, cancel, retry, reconcile, audit, validate, evaluate):
+for command in (run, dev, demo, submit, status, show, cancel, retry, replay, reconcile, audit, validate, evaluate):
     main.add_command(command)

@@ -46,7 +46,7 @@ def no_such_job(job_id: str) -> click.exceptions.Exit:
     return fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
 
 
-def _job_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
+def checked_job_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """No job can have an id of another form, so the database need not be asked."""
     if not re.fullmatch(JOB_ID_PATTERN, value):
         raise no_such_job(value)
@@ -77,7 +77,7 @@ async def submit(prompt: str, current_workflow: Any, as_json: bool, **fields: An
 
 
 @click.command()
-@click.argument("job_id", callback=_job_id)
+@click.argument("job_id", callback=checked_job_id)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
 @command
 async def status(job_id: str, as_json: bool) -> None:
@@ -100,7 +100,7 @@ async def status(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", callback=_job_id)
+@click.argument("job_id", callback=checked_job_id)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
 async def cancel(job_id: str, as_json: bool) -> None:
@@ -115,7 +115,7 @@ async def cancel(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", callback=_job_id)
+@click.argument("job_id", callback=checked_job_id)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
 async def retry(job_id: str, as_json: bool) -> None:
