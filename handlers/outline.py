@@ -18,7 +18,9 @@ from schemas.picture import title
 TO_FILL_IN, HIDDEN = "(to be filled in)", "(filled in, not shown)"
 MAX_VALUE = 90
 # For fields that the catalogue does not know, and for headers: a name that speaks of a secret.
-_SECRET = re.compile(r"(?i)(?:api|access|private)[-_ ]?key|token(?!s)|secret|passw|authori[sz]ation|auth(?!or)|credential|cookie")
+_SECRET = re.compile(
+    r"(?i)(?:api|access|private)[-_ ]?key|token(?!s)|secret|passw|credential|cookie|authori[sz]ation|auth(?!or)"
+)
 
 
 def outline(workflow: JsonObject, catalog: Catalog) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import ValidationError
@@ -15,7 +15,7 @@ from schemas.clean import one_line
 if TYPE_CHECKING:
     from handlers.replay import Change, Replay
 
-EX_DIFFERENT = 1
+EX_DIFFERENT, EX_CANTCREAT = 1, 73
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 NEXT = {
     "pending": "Wait for it: consumer status",
@@ -27,12 +27,12 @@ NEXT = {
 
 @click.command()
 @click.argument("job_id", callback=checked_job_id)
-@click.option("--svg", type=click.File("w", encoding="utf-8", lazy=True), help="Write a picture to FILE (- prints it).")
+@click.option("--svg", type=click.Path(dir_okay=False), metavar="FILE", help="Write a picture to FILE (- prints it).")
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print a Mermaid flowchart.")
 @click.option("--json", "form", flag_value="json", help="Print the workflow as it is stored (flat form).")
 @click.option("--editor-form", "form", flag_value="editor", help="Print the workflow as the editor loads it, JSON.")
 @command
-async def show(job_id: str, svg: IO[str] | None, form: str | None) -> None:
+async def show(job_id: str, svg: str | None, form: str | None) -> None:
     """Show the workflow of a completed job: its nodes in order with their settings, and what is to be filled in.
 
     Values of credentials are shown by --json and --editor-form only.
@@ -48,9 +48,17 @@ async def show(job_id: str, svg: IO[str] | None, form: str | None) -> None:
         raise click.UsageError("--svg cannot be combined with another form. Ask for one at a time.")
     workflow = _workflow(await _row(job_id))
     if svg:
-        svg.write(drawn(workflow, Catalog.load()))
+        _write(svg, drawn(workflow, Catalog.load()))
     else:
         _print(workflow, form)
+
+
+def _write(place: str, text: str) -> None:
+    try:
+        with click.open_file(place, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise fail(f"--svg: cannot write {place} ({error.strerror}). Choose another file.", EX_CANTCREAT) from error
 
 
 def _print(workflow: JsonObject, form: str | None) -> None:
@@ -123,7 +131,7 @@ def _workflow(row: JsonObject) -> JsonObject:
 
 def _unfinished(row: JsonObject) -> click.exceptions.Exit:
     status = row["status"]
-    return fail(f"job {row['id']} is {status}: it has no workflow to show. {NEXT[status]} {row['id']}", EX_DATAERR)
+    return fail(f"job {row['id']} is {status}: it has no workflow. {NEXT[status]} {row['id']}", EX_DATAERR)
 
 
 def _as_json(same: bool, found: Replay, changes: list[Change]) -> JsonObject:

@@ -37,7 +37,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "demo", "dev", "eval", "reconcile", "retry", "run", "status", "submit", "validate",
+        "audit", "cancel", "demo", "dev", "eval", "reconcile", "replay", "retry", "run", "show", "status", "submit",
+        "validate",
     ]  # fmt: skip
 
 
@@ -80,6 +81,10 @@ def test_the_version_is_told() -> None:
         (["status"], "JOB_ID"),
         (["cancel"], "JOB_ID"),
         (["retry"], "JOB_ID"),
+        (["show"], "JOB_ID"),
+        (["replay"], "JOB_ID"),
+        (["show", "job_1", "--svg", "-", "--mermaid"], "one at a time"),
+        (["show", "job_1", "--svg", "."], "is a directory"),
         (["audit", "--since", "yesterday"], "'--since': 'yesterday' is neither a duration nor a time. Write for ex"),
         (["audit", "--since", "24"], "is neither a duration nor a time"),
         (["audit", "--since", "-3h"], "is neither a duration nor a time"),
@@ -98,7 +103,7 @@ def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> N
 
 
 NEEDING_SETTINGS = [["run"], ["submit", "x"], ["status", "job_1"], ["cancel", "job_1"], ["retry", "job_1"],
-                    ["reconcile"], ["audit"]]  # fmt: skip
+                    ["reconcile"], ["audit"], ["show", "job_1"], ["replay", "job_1"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", NEEDING_SETTINGS)
