@@ -96,7 +96,6 @@ class Job:
         self.suspect = ending == "rescued" or (ending == "released" and self.suspect)
         if ending == "completed":
             self.workflow_result, self.progress_percentage = result, 100
-            self.checkpoint = None
         elif ending == "cancelled":
             self.code = "CANCELLED"
         elif ending != "released":

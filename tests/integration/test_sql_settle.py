@@ -33,7 +33,8 @@ async def test_a_completed_job_holds_its_result_and_no_error(db: Database) -> No
     )
     assert row["finished_at"] is not None
     assert row["duration_ms"] >= 0
-    assert {row[name] for name in ("lease_expires_at", "error_message", "checkpoint", "claim_key")} == {None}
+    assert {row[name] for name in ("lease_expires_at", "error_message", "claim_key")} == {None}
+    assert row["checkpoint"] == {"analyze": {}}, "what a replay starts from"
     assert row["error_details"] is None
     assert row["progress_logs"][-1]["message"] == "Done"
     assert row["observability"] == {"output_tokens": 5}

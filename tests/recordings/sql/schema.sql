@@ -589,7 +589,6 @@ begin
     error_message = case v_ending when 'completed' then null when 'released' then j.error_message
       when 'cancelled' then 'The job was cancelled.' else left(coalesce(p_message, 'The job failed.'), 2000) end,
     error_details = v_details,
-    checkpoint = case when v_ending <> 'completed' then j.checkpoint end,
     lease_expires_at = null, claim_key = null, updated_at = p_now,
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
     observability = coalesce(p_observability, j.observability)
