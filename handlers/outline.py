@@ -32,7 +32,7 @@ def shown_value(node_type: str, field: str, value: object, catalog: Catalog) -> 
     """A config value on one line; of a credential only whether there is one."""
     kind = catalog.get(node_type)
     known = kind.field(field) if kind else None
-    if known.credential if known else _SECRET.search(field):
+    if known.credential if known else _sounds_secret(field, catalog):
         return TO_FILL_IN if value in ("", None) else HIDDEN
     if known and known.account and value in ("", None):
         return TO_FILL_IN
@@ -60,6 +60,12 @@ def _settings(node: JsonObject, catalog: Catalog) -> list[str]:
         f"{one_line(name, 40)}: {shown_value(node['type'], name, value, catalog)}"
         for name, value in node["config"].items()
     ]
+
+
+def _sounds_secret(field: str, catalog: Catalog) -> bool:
+    """Whether a field that its type does not know is named like a secret, or is one of some other type."""
+    elsewhere = any(item.credential and item.name == field for kind in catalog for item in kind.fields)
+    return elsewhere or _SECRET.search(field) is not None
 
 
 def _veiled(value: object) -> object:

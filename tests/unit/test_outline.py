@@ -51,6 +51,12 @@ def test_what_is_named_like_a_secret_is_not_shown_though_the_catalogue_does_not_
     assert "text/html" in text and '"author": "Ann"' in text and "apiToken: (filled in, not shown)" in text
 
 
+def test_a_credential_stays_hidden_when_its_node_has_become_one_of_another_type() -> None:
+    flow = workflow_of(job(config={"slackWebhookUrl": SECRET}), answer(slack()))
+    flow["nodes"][1]["type"] = "noop"
+    assert SECRET not in outline(flow, CATALOG)
+
+
 def test_texts_of_the_model_stay_on_their_line_and_move_no_cursor() -> None:
     evil = "\x1b[2Jevil\r\nline\u202e" + "x" * 500
     flow = workflow_of(job(), answer(log()))
