@@ -40,7 +40,8 @@ class Announcer:
         patience = FEED_PATIENCE
         while True:
             try:
-                await asyncio.wait_for(self._listener.wait_hearing(), patience)
+                async with asyncio.timeout(patience):
+                    await self._listener.wait_hearing()
             except TimeoutError:
                 self._turn_degraded()
                 await self._listener.wait_hearing()

@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -35,6 +36,7 @@ from consumer.status import Status, identity
 from consumer.steps import Workbench
 from consumer.store import Store
 from handlers.registry import handler_for
+from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
     from consumer.http import Face
@@ -52,7 +54,8 @@ class Worker:
     """One worker process's parts, built from settings. Use `run`."""
 
     def __init__(
-        self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], observer: Observer
+        self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], catalog: Catalog,
+        observer: Observer,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
@@ -71,7 +74,8 @@ class Worker:
             observer,
         )  # fmt: skip
         policy = RetryPolicy(base=settings.retry_delay_base)
-        self.runner = Runner(store, bench, handler_for, policy, Limits(attempt=settings.job_timeout))
+        handlers = partial(handler_for, catalog=catalog)
+        self.runner = Runner(store, bench, handlers, policy, Limits(attempt=settings.job_timeout))
         self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
@@ -160,7 +164,7 @@ async def run_worker(settings: Settings) -> None:
     """
     if settings.redis_url is not None:
         logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
-    loop = asyncio.get_running_loop()
+    loop, catalog = asyncio.get_running_loop(), Catalog.load(settings.workflow_catalog)
     async with AsyncExitStack() as stack:
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
@@ -177,7 +181,7 @@ async def run_worker(settings: Settings) -> None:
         if checks.cancelled():
             logger.info("stopped before it had begun")
             return
-        worker = Worker(settings, store, ollama, checks.result(), face.observer if face else Observer())
+        worker = Worker(settings, store, ollama, checks.result(), catalog, face.observer if face else Observer())
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:

@@ -62,7 +62,8 @@ class Heartbeat:
                 self.healthy = False
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._sooner.wait(), self._rhythm.interval)
+                async with asyncio.timeout(self._rhythm.interval):
+                    await self._sooner.wait()
 
     def soon(self) -> None:
         """Beat now: the feed is new, and its canary should fly at once. Never blocks."""
@@ -105,6 +106,7 @@ class Heartbeat:
             self._awaited_beat = beat
             self._canary.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._canary.wait(), self._rhythm.canary)
+                async with asyncio.timeout(self._rhythm.canary):
+                    await self._canary.wait()
         if not self._canary.is_set() and session == self._listener.sessions:
             self._listener.rebuild("the canary did not come back")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consumer.job import JsonObject
 
@@ -18,11 +18,19 @@ SUMMED = (
 )
 
 
-def summary(phases: Mapping[str, JsonObject], claimed: JsonObject, attempts: int) -> JsonObject:
+# A workflow of a hundred nodes may need hundreds; the first tell what is the matter.
+MAX_REPAIRS_SHOWN = 100
+
+
+def summary(
+    phases: Mapping[str, JsonObject], claimed: JsonObject, attempts: int, repairs: Sequence[JsonObject] = ()
+) -> JsonObject:
     """The row's `observability`: sums, the first token's wait, speed and models, then each step's own figures.
 
-    `phases` maps step name → figures of one or more calls added up; `claimed` says how the job was heard.
+    `phases` maps step name → figures of one or more calls added up; `claimed` says how the job was heard; `repairs`
+    lists what code mended and what the model was asked to mend, `{by: code|model, code, pointer, message, …}`.
     """
+    claimed = {**claimed, "repairs": list(repairs[:MAX_REPAIRS_SHOWN])} if repairs else claimed
     if not phases:
         return {**claimed, "attempts": attempts}
     total: JsonObject = {key: round(sum(figures.get(key) or 0 for figures in phases.values()), 3) for key in SUMMED}

@@ -153,7 +153,8 @@ class Runner:
             await asyncio.sleep(min(seconds, LAST_PAUSE))
         else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()
 
 
 def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:

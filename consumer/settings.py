@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ class ModelSettings(BaseSettings):
     analyze_model: str = "mistral:7b"
     generate_model: str = "qwen2.5:7b"
     pull_missing: bool = False
+    workflow_catalog: Path | None = None
     ollama_timeout: Seconds = 600
     ollama_load_timeout: Seconds | None = None
     ollama_first_token_timeout: Seconds | None = None

@@ -63,11 +63,12 @@ class Steps:
         self._claimed = claimed
         self._done: dict[str, JsonObject] = {}
         self._figures: dict[str, JsonObject] = {}
+        self._repairs: list[JsonObject] = []
 
     @property
     def observability(self) -> JsonObject:
-        """The figures so far, as the row shows them."""
-        return summary(self._figures, self._claimed, self._job.attempt)
+        """The figures and repairs so far, as the row shows them."""
+        return summary(self._figures, self._claimed, self._job.attempt, self._repairs)
 
     async def run(self, handler: Handler, clock: asyncio.Timeout) -> JsonObject:
         """Do all steps; returns the workflow. `clock` bounds the attempt, and stands still while it waits for the lane.
@@ -92,7 +93,9 @@ class Steps:
         seen: set[frozenset[Violation]] = set()
         while True:
             try:
-                return await asyncio.to_thread(step.run, self._job, dict(self._done))
+                value = await asyncio.to_thread(step.run, self._job, dict(self._done))
+                self._repairs += [{"by": "code", **repair} for repair in value.get("repairs", ())]
+                return value
             except WorkflowInvalid as invalid:
                 failure = frozenset(invalid.violations)
                 fix = handler.repair(self._job, self._done, invalid)
@@ -101,6 +104,7 @@ class Steps:
                     raise
                 seen.add(failure)
                 self._lease.log(f"Repairing {len(invalid.violations)} violation(s)")
+                self._repairs += [{"by": "model", **violation.as_json()} for violation in invalid.violations]
                 request = fix.request(self._job, self._done, self._job.retry_count + len(seen))
                 self._done[fix.name] = await self._asked(fix, request)
 

@@ -33,7 +33,7 @@ class Pipeline:
 
 
 @cache
-def handler_for(mode: Literal["create", "edit"]) -> Handler:
-    """The handler of a mode; `Job` has checked that there is one."""
-    catalog = Catalog.load()
+def handler_for(mode: Literal["create", "edit"], catalog: Catalog | None = None) -> Handler:
+    """The handler of a mode (`Job` has checked that there is one), for these node types or those that ship with us."""
+    catalog = catalog or Catalog.load()
     return Pipeline(Edit(catalog) if mode == "edit" else Generate(catalog), catalog)

@@ -89,12 +89,14 @@ class Catalog:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Catalog:
-        """The catalogue that ships with this package, or the one in the file `path`.
+        """The catalogue that ships with this package; the types of the file `path` are added, or take others' place.
 
         Raises:
             ConfigurationError: the file cannot be read or is not a catalogue; names the place.
         """
-        return _shipped() if path is None else cls(_types(_read(path), str(path)))
+        if path is None:
+            return _shipped()
+        return cls({node.name: node for node in _shipped()} | _types(_read(path), str(path)))
 
     def __getitem__(self, name: str) -> NodeType:
         return self._types[name]
@@ -128,18 +130,19 @@ def _read(path: Path) -> object:
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"node catalogue {path}: {error}. Give a readable JSON file.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"WORKFLOW_CATALOG: {path}: {reason}. Give a readable JSON file.") from error
 
 
 def _types(document: Any, source: str) -> dict[str, NodeType]:
     error = next(iter(checker("catalog").iter_errors(document)), None)
     if error is not None:
-        raise ConfigurationError(f"node catalogue {source}: {error.json_path}: {error.message[:200]}")
+        raise ConfigurationError(f"WORKFLOW_CATALOG: {source}: {error.json_path}: {error.message[:200]}")
     types: dict[str, NodeType] = {}
     for category in document["categories"]:
         for raw in category["types"]:
             if raw["type"] in types:
-                raise ConfigurationError(f"node catalogue {source}: type {raw['type']} is listed twice. Keep one.")
+                raise ConfigurationError(f"WORKFLOW_CATALOG: {source}: type {raw['type']} is listed twice. Keep one.")
             types[raw["type"]] = _node_type(category, raw)
     return types
 

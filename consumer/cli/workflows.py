@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from consumer.cli.common import EX_DATAERR, fail, print_json
-from consumer.errors import Violation
+from consumer.errors import ConfigurationError, Violation
 from schemas.clean import one_line
+
+if TYPE_CHECKING:
+    from schemas.catalog import Catalog
 
 # The table takes 4 MiB (sql_migrations/13); this leaves room for blanks.
 MAX_BYTES = 16 * 2**20
@@ -17,8 +21,11 @@ MAX_BYTES = 16 * 2**20
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
+@click.option(
+    "--catalog", envvar="WORKFLOW_CATALOG", type=click.Path(path_type=Path), help="Node types to add or to replace."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the violations as JSON.")
-def validate(file: IO[bytes], as_json: bool) -> None:
+def validate(file: IO[bytes], catalog: Path | None, as_json: bool) -> None:
     """Check a workflow (flat form, JSON) against every rule; needs no server. FILE may be - for standard input.
 
     Each line says where, how bad, what is wrong and what would fix it. An error makes the workflow invalid (exit code
@@ -28,7 +35,6 @@ def validate(file: IO[bytes], as_json: bool) -> None:
     Example:
       consumer validate workflow.json
     """
-    from schemas.catalog import Catalog
     from schemas.validator import advise, validate_workflow
 
     name = getattr(file, "name", "<stdin>")
@@ -36,8 +42,8 @@ def validate(file: IO[bytes], as_json: bool) -> None:
         workflow = json.loads(_text(file), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise fail(f"{name} is not usable JSON: {error}", EX_DATAERR) from error
-    errors = validate_workflow(workflow, Catalog.load())
-    warnings = advise(workflow, Catalog.load())
+    types = _types(catalog)
+    errors, warnings = validate_workflow(workflow, types), advise(workflow, types)
     if as_json:
         print_json([violation.as_json() for violation in (*errors, *warnings)])
     for violation in [] if as_json else (*errors, *warnings):
@@ -46,6 +52,15 @@ def validate(file: IO[bytes], as_json: bool) -> None:
     if errors:
         raise fail(f"{name}: {len(errors)} violation(s){told}", EX_DATAERR)
     click.echo(f"{name}: valid{told}", err=True)
+
+
+def _types(path: Path | None) -> Catalog:
+    from schemas.catalog import Catalog
+
+    try:
+        return Catalog.load(path)
+    except ConfigurationError as error:
+        raise fail(str(error), error.exit_code) from error
 
 
 def _line(violation: Violation) -> str:

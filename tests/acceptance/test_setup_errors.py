@@ -59,6 +59,7 @@ def check(done: subprocess.CompletedProcess[str], code: int, *words: str) -> Non
         ({"OLLAMA_LOCAL_URL": "http://127.0.0.1:9"}, EX_UNAVAILABLE, ["OLLAMA_LOCAL_URL", "ollama serve"]),
         ({"GENERATE_MODEL": "qwen9:1t"}, EX_CONFIG, ["qwen9:1t", "ollama pull qwen9:1t"]),
         ({"MAX_RETRIES": "many"}, EX_CONFIG, ["MAX_RETRIES: "]),
+        ({"WORKFLOW_CATALOG": "/none.json"}, EX_CONFIG, ["WORKFLOW_CATALOG: /none.json", "Give a readable JSON file"]),
     ],
 )
 def test_a_wrong_setting_stops_the_worker_with_one_clear_line(

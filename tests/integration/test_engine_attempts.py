@@ -217,6 +217,9 @@ async def test_an_invalid_workflow_is_repaired_by_the_model(stack: ThreadedStack
     assert repair["options"]["seed"] != first["options"]["seed"]
     assert row["observability"]["phases"]["generate"]["calls"] == 2
     assert row["observability"]["phases"]["generate"]["output_tokens"] == 4
+    asked = [repair for repair in row["observability"]["repairs"] if repair["by"] == "model"]
+    assert [(repair["code"], repair["pointer"]) for repair in asked] == [("NO_NODES", "/nodes")]
+    assert asked[0]["fix"]
 
 
 async def test_two_distinct_failures_are_repaired_and_a_third_fails_with_violations_and_history(
@@ -236,6 +239,7 @@ async def test_two_distinct_failures_are_repaired_and_a_third_fails_with_violati
     assert details["violations"][0]["pointer"] == "/nodes/1/config/code"
     assert [(entry["attempt"], entry["code"]) for entry in details["history"]] == [(1, "WORKFLOW_INVALID")]
     assert row["workflow_result"] is None
+    assert {repair["by"] for repair in row["observability"]["repairs"]} == {"model"}
 
 
 async def test_the_same_failure_is_repaired_only_once(stack: ThreadedStack) -> None:

@@ -24,6 +24,7 @@ from consumer.prometheus import Exporter
 from consumer.settings import load_settings
 from consumer.status import Status
 from devstack.keys import Keys
+from schemas.catalog import Catalog
 
 HERE = Place("127.0.0.1", 0)
 MODEL = "mistral:7b"
@@ -36,7 +37,7 @@ async def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
     settings = load_settings(supabase_url="http://127.0.0.1:9", supabase_service_role_key=Keys.fresh().secret)
     ollama = build_ollama(settings)
     async with connected(settings) as store:
-        built = Worker(settings, store, ollama, {}, Exporter())
+        built = Worker(settings, store, ollama, {}, Catalog.load(), Exporter())
         built.heartbeat.healthy = built.announcer.started = True
         yield built
     await ollama.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from consumer.observability import SUMMED, added, summary
+from consumer.observability import MAX_REPAIRS_SHOWN, SUMMED, added, summary
 
 HEARD = {"doorbell": "postgres_changes", "event_to_claim_ms": 3.5}
 
@@ -31,6 +31,15 @@ def test_the_sum_adds_up_and_each_step_is_kept() -> None:
     assert whole["model"] == "mistral:7b, qwen2.5:7b"
     assert whole["phases"] == {"analyze": analyze, "generate": generate}
     assert whole["doorbell"] == "postgres_changes"
+
+
+def test_repairs_are_kept_and_bounded() -> None:
+    repairs = [
+        {"by": "code", "code": "NO_TRIGGER", "pointer": "/nodes", "message": f"{number}"} for number in range(500)
+    ]
+    assert summary({}, {}, 1, repairs[:1])["repairs"] == repairs[:1]
+    assert len(summary({"analyze": figures()}, {}, 1, repairs)["repairs"]) == MAX_REPAIRS_SHOWN
+    assert "repairs" not in summary({"analyze": figures()}, {}, 1)
 
 
 def test_one_model_for_both_steps_is_named_once() -> None:

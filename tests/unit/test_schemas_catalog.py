@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from consumer.errors import ConfigurationError
+from consumer.job import Job
+from consumer.ports import CodeStep
+from handlers.registry import handler_for
 from schemas.catalog import STALE, Catalog
 from schemas.rules_nodes import well_typed
+from schemas.validator import validate_workflow
 
 CATALOG = Catalog.load()
 
@@ -113,13 +118,36 @@ def test_stale_names_lead_to_types_that_exist() -> None:
     assert not any(name in CATALOG for name in STALE)
 
 
-def test_a_catalogue_of_the_users_own_is_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "own.json"
-    node = {"type": "ping", "purpose": "Starts", "fields": [{"name": "host", "type": "string", "required": True}]}
-    path.write_text(json.dumps({"version": 1, "categories": [{"name": "triggers", "trigger": True, "types": [node]}]}))
-    own = Catalog.load(path)
-    assert own["ping"].trigger and own["ping"].label == "Ping"
-    assert own.get("slack_message") is None and own.get(["ping"]) is None
+def own_file(folder: Path, *types: Mapping[str, object]) -> Path:
+    path = folder / "own.json"
+    path.write_text(json.dumps({"version": 1, "categories": [{"name": "own", "trigger": False, "types": types}]}))
+    return path
+
+
+def test_types_of_the_users_own_are_added_and_replace_ours(tmp_path: Path) -> None:
+    host: dict[str, object] = {"name": "host", "type": "string", "required": True}
+    ping: dict[str, object] = {"type": "ping", "purpose": "Pings a host", "fields": [host]}
+    own = Catalog.load(own_file(tmp_path, ping, {**ping, "type": "log_output"}))
+    assert (own["ping"].label, own["ping"].category) == ("Ping", "own")
+    assert own["log_output"].purpose == "Pings a host"
+    assert own["slack_message"] == CATALOG["slack_message"]
+    assert len(own) == len(CATALOG) + 1
+    assert own.get(["ping"]) is None
+
+
+def test_a_job_is_planned_and_judged_by_the_users_own_types(tmp_path: Path) -> None:
+    named = {"type": "pager", "purpose": "Pages somebody", "names": ["our pager"], "fields": []}
+    catalog = Catalog.load(own_file(tmp_path, named))
+    prompt = "When a webhook arrives, call our pager"
+    job = Job.model_validate({"id": "j", "attempt": 1, "prompt": prompt, "created_at": "2026-01-01T00:00:00Z"})
+    (_, build, check) = handler_for("create", catalog).steps
+    assert isinstance(check, CodeStep) and not isinstance(build, CodeStep)
+    assert '"pager"' in json.dumps(build.request(job, {}, 0).schema)
+    start, page = {"type": "webhook", "label": "Call"}, {"type": "pager", "label": "Page", "after": "trigger"}
+    answer = {"name": "Pages", "trigger": start, "nodes": {"n1": page}}
+    workflow = check.run(job, {"analyze": {}, "generate": answer})["workflow"]
+    assert [node["type"] for node in workflow["nodes"]] == ["webhook", "pager"]
+    assert "UNKNOWN_NODE_TYPE" in {violation.code for violation in validate_workflow(workflow, CATALOG)}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "categories": [{"name": "A"}]}'])
