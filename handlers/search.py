@@ -64,6 +64,11 @@ def find(prompt: str, hints: str, catalog: Catalog) -> Found:
     )
 
 
+def named_types(text: str, catalog: Catalog) -> frozenset[str]:
+    """The steps' types that a text in small letters names, in no order."""
+    return frozenset(name for name, pattern in _patterns(catalog) if pattern.search(text))
+
+
 def _by_source(spots: list[Spot], text: str) -> list[Spot]:
     """ "Summarize the articles of the feed" reads the feed first."""
     for index in range(len(spots) - 1):

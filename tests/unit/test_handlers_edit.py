@@ -81,9 +81,9 @@ def test_credentials_of_the_workflow_to_edit_are_the_users() -> None:
     assert result({"explanation": "x"})["nodes"][1]["config"]["webhookUrl"] == URL
 
 
-def test_an_invented_credential_in_a_change_is_emptied() -> None:
+def test_an_invented_credential_in_a_change_does_not_replace_the_users() -> None:
     flow = result({"explanation": "x", "change": [{"id": "tell", "config": {"webhookUrl": "https://evil.example"}}]})
-    assert flow["nodes"][1]["config"]["webhookUrl"] == ""
+    assert flow["nodes"][1]["config"]["webhookUrl"] == URL
 
 
 def test_old_editors_types_are_recovered_and_values_coerced() -> None:
@@ -128,7 +128,7 @@ def test_the_type_is_recovered_from_id_or_label(node_id: str, label: str, said: 
 def test_a_hostile_workflow_to_edit_is_read() -> None:
     raw = {"nodes": [{"id": 5}, "x", {"id": "a\x00", "type": 1, "position": {"x": "1"}, "data": []}], "edges": [1, {}]}
     draft = read_existing(raw, CATALOG)
-    assert [node.id for node in draft.nodes] == ["node_1", "a"]
+    assert [node.id for node in draft.nodes] == ["5", "a"]
     assert draft.nodes[1].position is None
 
 

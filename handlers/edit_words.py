@@ -1,0 +1,84 @@
+"""What the words of an edit speak of: adding, changing, removing, and the nodes they name. Used by edit, editing."""
+
+from __future__ import annotations
+
+import re
+
+from handlers.draft import Draft, Node
+from handlers.search import named_types
+
+_REMOVES = re.compile(
+    r"\b(?:remov\w*|delet\w*|drop|get rid|take out|entfern\w*|lösch\w*|elimin\w*|quita\w*|borra\w*|supprim\w*"
+    r"|enl[eè]v\w*|retir\w*|apaga\w*|rimuov\w*|verwijder\w*|удал\w*|убер\w*)|削除|消して|删除|移除|刪除|삭제|हटा|احذف"
+)
+# These speak of removing only together with the name of a node that is there.
+_REPLACES = re.compile(
+    r"\b(?:without|instead|replac\w*|no longer|swap\w*|ersetz\w*|statt|reempla\w*|rempla\w*"
+    r"|sustit\w*|substit\w*|замен\w*)|置き換|替换|替換|대신"
+)
+_NOT = re.compile(
+    r"\b(?:do not|don't|never|without|nicht|kein\w*|ne|no)\s+(?:\w+\s+){0,2}?"
+    r"(?:remov|delet|drop|tak|chang|touch|los|entfern|lösch)\w*"
+)
+_ADDS = re.compile(
+    r"\b(?:add\w*|insert\w*|append|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
+    r"|agreg\w*|ajout\w*|aggiung\w*|adicion\w*|voeg|добав\w*|statt|ersetz\w*|reempla\w*|rempla\w*)|追加|添加|추가|जोड़|أضف"
+)
+_CHANGES = re.compile(
+    r"\b(?:chang\w*|updat\w*|set|renam\w*|replac\w*|make|use|modif\w*|edit|move|switch to|instead|fix|änder\w*|setz\w*"
+    r"|cambia\w*|wijzig\w*|измен\w*|ersetz\w*|reempla\w*|rempla\w*)|変更|修改|变更|변경|बदल|غيّر"
+)
+_CLEARS = re.compile(r"\b(?:clear|empty|blank|leer\w*|vac[ií]\w*|vid(?:e|er|ez))\b|空")
+_ALL = re.compile(
+    r"\b(?:all|every|everything|both|rest|others?|steps|nodes|except|but|only|alle\w*|tod[oa]s|tou[st]\w*)\b"
+)
+# So many nodes go at once on an answer that the words of the prompt do not bear out.
+MAX_UNNAMED = 2
+
+
+def adds(prompt: str) -> bool:
+    """Whether the words speak of something new."""
+    return _ADDS.search(prompt.lower()) is not None
+
+
+def changes(prompt: str) -> bool:
+    """Whether the words speak of changing what is there."""
+    return _CHANGES.search(prompt.lower()) is not None
+
+
+def clears(prompt: str) -> bool:
+    """Whether the words speak of emptying a value."""
+    return _CLEARS.search(prompt.lower()) is not None
+
+
+def removes(prompt: str) -> bool:
+    """Whether the words speak of taking something away; "do not remove" does not."""
+    text = _NOT.sub(" ", prompt.lower())
+    return (_REMOVES.search(text) or _REPLACES.search(text)) is not None
+
+
+def removable(draft: Draft, prompt: str, wanted: list[Node]) -> list[Node]:
+    """Those of the nodes that an answer wants to remove whose removal the prompt asks for; never a trigger.
+
+    The named nodes, when the prompt names any; else, when it speaks plainly of removing, the answer decides.
+    """
+    steps = [node for node in wanted if not draft.is_trigger(node)]
+    if not removes(prompt):
+        return []
+    text = _NOT.sub(" ", prompt.lower())
+    if _REMOVES.search(text) and _ALL.search(text):
+        return steps
+    named = [node for node in draft.nodes if not draft.is_trigger(node) and names(draft, prompt, node)]
+    if named:
+        return [node for node in steps if node in named]
+    return steps if _REMOVES.search(text) and len(steps) <= MAX_UNNAMED else []
+
+
+def names(draft: Draft, prompt: str, node: Node) -> bool:
+    """Whether the prompt names the node: its id, its label, its type, or a name of its type."""
+    kind = draft.catalog.get(node.type)
+    words = {node.id, node.label, node.type, node.type.replace("_", " "), kind.label if kind else ""}
+    text = prompt.lower()
+    return node.type in named_types(text, draft.catalog) or any(
+        len(word) > 2 and re.search(rf"(?<![a-z0-9_-]){re.escape(word.lower())}(?![a-z0-9_-])", text) for word in words
+    )
