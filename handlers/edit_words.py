@@ -8,17 +8,21 @@ from handlers.draft import Draft, Node
 from handlers.search import named_types
 
 _REMOVES = re.compile(
-    r"\b(?:remov\w*|delet\w*|drop|get rid|take out|entfern\w*|lösch\w*|elimin\w*|quita\w*|borra\w*|supprim\w*"
-    r"|enl[eè]v\w*|retir\w*|apaga\w*|rimuov\w*|verwijder\w*|удал\w*|убер\w*)|削除|消して|删除|移除|刪除|삭제|हटा|احذف"
+    r"\b(?:remove|delete|removing|deleting|be (?:removed|deleted)|drop|get rid|take out)\b"
+    r"|\b(?:entfern\w*|lösch\w*|elimin\w*|quita\w*|borra\w*|supprim\w*"
+    r"|enl[eè]v\w*|retire[rz]\b|retira\w*|apaga\w*|rimuov\w*|verwijder\w*|удал\w*|убер\w*)|削除|消して|删除|移除|刪除|삭제|हटा|احذف"
 )
 # These speak of removing only together with the name of a node that is there.
 _REPLACES = re.compile(
     r"\b(?:without|instead|replac\w*|no longer|swap\w*|ersetz\w*|statt|reempla\w*|rempla\w*"
     r"|sustit\w*|substit\w*|замен\w*)|置き換|替换|替換|대신"
 )
+# "Do not remove", and new steps that delete something.
 _NOT = re.compile(
     r"\b(?:do not|don't|never|without|nicht|kein\w*|ne|no)\s+(?:\w+\s+){0,2}?"
     r"(?:remov|delet|drop|tak|chang|touch|los|entfern|lösch)\w*"
+    r"|\b(?:entfern|lösch)\w*\s+(?:\w+\s+){0,3}?nicht"
+    r"|\b(?:step|node|action|block)s? (?:to|that|which|for) (?:\w+ )?(?:remov|delet)\w*"
 )
 _ADDS = re.compile(
     r"\b(?:add\w*|insert\w*|append|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
@@ -52,7 +56,7 @@ def clears(prompt: str) -> bool:
 
 
 def removes(prompt: str) -> bool:
-    """Whether the words speak of taking something away; "do not remove" does not."""
+    """Whether the words speak of taking something away; "do not remove" and "add a step that deletes" do not."""
     text = _NOT.sub(" ", prompt.lower())
     return (_REMOVES.search(text) or _REPLACES.search(text)) is not None
 

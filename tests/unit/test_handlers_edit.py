@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from consumer.errors import WorkflowInvalid
 from consumer.job import Job, JsonObject
 from handlers.existing import read_existing, recover_type
 from tests.unit.handlers_kit import CATALOG, codes, job, model_step, routes, slack, validated
@@ -156,3 +159,71 @@ def test_the_model_sees_the_workflow_without_its_credentials() -> None:
     text = model_step("edit", "generate").request(edit(), {}, 0).messages[-1].content
     assert "tell (slack_message) Tell" in text and "start -> tell" in text
     assert URL not in text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Remove the Slack message",
+        "please get rid of Tell",
+        "Post to Discord instead of Slack",
+        "Lösche den Slack-Schritt",
+        "Elimina el paso de Slack",
+        "Supprime l'étape Slack",
+        "Slackを削除して",
+        "The slack_message should be removed",
+        "Delete all steps",
+        "Drop the second step",
+    ],
+)
+def test_a_node_goes_when_the_words_ask_for_it(prompt: str) -> None:
+    assert "tell" not in {node["id"] for node in result({"remove": ["tell"]}, edit(prompt))["nodes"]}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Add a Dropbox step",
+        "Add a step that deletes the row",
+        "Also report removed users",
+        "Do not delete the Slack message, change its text",
+        "Remove the log",
+        "Write the text without emojis",
+        "Lösche nicht, füge hinzu",
+        "Change the message",
+        "",
+    ],
+)
+def test_a_node_stays_when_the_words_do_not(prompt: str) -> None:
+    value = validated(edit(prompt or " "), {"remove": ["tell"]})
+    assert value["workflow"]["nodes"][:3] == FLAT["nodes"]
+    assert codes(value) == ["LOST_NODE"]
+
+
+NAMES = st.sampled_from(["start", "tell", "end", "TELL", "log_output", "n1", "", "nobody"])
+VALUES = st.one_of(st.none(), st.text(max_size=5), st.integers(-9, 9), st.lists(st.text(max_size=3), max_size=2))
+CONFIGS = st.dictionaries(st.sampled_from(["message", "webhookUrl", "extra", "id", "type"]), VALUES, max_size=3)
+NEW = st.fixed_dictionaries(
+    {"type": st.sampled_from(["telegram", "log_output", "if_else"]), "after": NAMES, "config": CONFIGS}
+)
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "explanation": VALUES,
+        "change": st.one_of(VALUES, st.lists(st.fixed_dictionaries({"id": NAMES, "config": CONFIGS}), max_size=3)),
+        "add": st.one_of(VALUES, st.dictionaries(NAMES, NEW, max_size=3), st.lists(NEW, max_size=2)),
+        "remove": st.one_of(VALUES, st.lists(NAMES, max_size=4)),
+    },
+)
+
+
+@given(ANSWERS)
+def test_no_answer_loses_moves_or_retypes_a_node_of_an_edit_that_only_adds(answer: JsonObject) -> None:
+    try:
+        flow = result(answer, edit("Add a Telegram message"))
+    except WorkflowInvalid as invalid:
+        assert "LOST_NODE" not in {violation.code for violation in invalid.violations}
+        return
+    kept = [(node["id"], node["type"], node["position"]) for node in flow["nodes"][:3]]
+    assert kept == [(node["id"], node["type"], node["position"]) for node in FLAT["nodes"]]
+    assert flow["nodes"][1]["config"]["webhookUrl"] == URL
