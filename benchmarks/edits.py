@@ -67,7 +67,7 @@ async def run(ollama: Ollama, case: JsonObject) -> tuple[list[str], str]:
         return [], f"refused: {error}"
     before = {node.id: node for node in read_existing(case["current_workflow"], Catalog.load()).nodes}
     after = {node["id"]: node for node in flow["nodes"]}
-    gone = [name for name in before if name not in after and name not in case["expect"].get("removed", ())]
+    gone = [name for name in before if name not in after and name not in case["may_go"]]
     kept = before.keys() & after.keys()
     moved = [name for name in kept if before[name].position != after[name]["position"]]
     retyped = [name for name in kept if before[name].type != after[name]["type"]]

@@ -9,7 +9,7 @@ from typing import Literal
 from consumer.job import Job, JsonObject, Phase
 from consumer.ports import Done, Message, ModelRequest
 from handlers.draft import Draft, Node
-from handlers.edit_words import adds, changes, removes
+from handlers.edit_words import adds, candidates, changes
 from handlers.existing import read_existing
 from handlers.messages import clipped, described, failures, request, system_text
 from handlers.plan import Plan, plan
@@ -74,13 +74,13 @@ def edit_schema(draft: Draft, planned: Plan, prompt: str) -> JsonObject:
     nodes = draft.nodes[:MAX_NODES]
     parts: JsonObject = {"explanation": text(2 * TEXT)}
     changeable = [node for node in nodes if _fields(draft, node, planned)]
-    removable = [node.id for node in nodes if not draft.is_trigger(node)]
+    removable = [node.id for node in candidates(draft, prompt) if node in nodes]
     if changeable and (changes(prompt) or not adds(prompt)):
         options = [_change(draft, node, planned) for node in changeable]
         parts["change"] = several({"anyOf": options} if len(options) > 1 else options[0], 1, 2)
     if adds(prompt) or len(parts) == 1:
         parts["add"] = _additions(draft, nodes, planned)
-    if removable and removes(prompt):
+    if removable:
         parts["remove"] = several({"enum": removable}, 1, 2)
     return record(parts)
 

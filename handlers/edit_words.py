@@ -36,6 +36,11 @@ _CLEARS = re.compile(r"\b(?:clear|empty|blank|leer\w*|vac[ií]\w*|vid(?:e|er|ez)
 _ALL = re.compile(
     r"\b(?:all|every|everything|both|rest|others?|steps|nodes|except|but|only|alle\w*|tod[oa]s|tou[st]\w*)\b"
 )
+# What stands here is to stay: "remove all except …", "keep … and remove the rest".
+_KEEPS = re.compile(
+    r"\b(?:except|apart from|other than|außer|bis auf|sauf|excepto|menos|salvo)\b[^.;]*"
+    r"|\b(?:keep|leave|but|behalte)\b[^.;,]*?(?=\b(?:remove|delete|drop|entferne|lösche)\b|[.;,]|$)"
+)
 # So many nodes go at once on an answer that the words of the prompt do not bear out.
 MAX_UNNAMED = 2
 
@@ -57,32 +62,43 @@ def clears(prompt: str) -> bool:
 
 def removes(prompt: str) -> bool:
     """Whether the words speak of taking something away; "do not remove" and "add a step that deletes" do not."""
-    text = _NOT.sub(" ", prompt.lower())
-    return (_REMOVES.search(text) or _REPLACES.search(text)) is not None
+    return _plainly(prompt) or _REPLACES.search(_NOT.sub(" ", prompt.lower())) is not None
+
+
+def candidates(draft: Draft, prompt: str) -> list[Node]:
+    """The nodes whose removal the prompt may ask for; never a trigger.
+
+    The named nodes, when the prompt names any; else, when it speaks plainly of removing, every step but those to keep.
+    """
+    stay = " ".join(_KEEPS.findall(prompt.lower()))
+    steps = [node for node in draft.nodes if not draft.is_trigger(node) and not names(draft, stay, node)]
+    if not removes(prompt) or _wants_all(prompt):
+        return steps if removes(prompt) else []
+    named = [node for node in draft.nodes if names(draft, prompt, node)]
+    return [node for node in steps if node in named or (not named and _plainly(prompt))]
 
 
 def removable(draft: Draft, prompt: str, wanted: list[Node]) -> list[Node]:
-    """Those of the nodes that an answer wants to remove whose removal the prompt asks for; never a trigger.
+    """Those of the nodes that an answer wants to remove which may go; several that nothing names stay together."""
+    chosen = [node for node in wanted if node in candidates(draft, prompt)]
+    sure = _wants_all(prompt) or any(names(draft, prompt, node) for node in chosen)
+    return chosen if sure or len(chosen) <= MAX_UNNAMED else []
 
-    The named nodes, when the prompt names any; else, when it speaks plainly of removing, the answer decides.
-    """
-    steps = [node for node in wanted if not draft.is_trigger(node)]
-    if not removes(prompt):
-        return []
-    text = _NOT.sub(" ", prompt.lower())
-    if _REMOVES.search(text) and _ALL.search(text):
-        return steps
-    named = [node for node in draft.nodes if not draft.is_trigger(node) and names(draft, prompt, node)]
-    if named:
-        return [node for node in steps if node in named]
-    return steps if _REMOVES.search(text) and len(steps) <= MAX_UNNAMED else []
+
+def _plainly(prompt: str) -> bool:
+    return _REMOVES.search(_NOT.sub(" ", prompt.lower())) is not None
+
+
+def _wants_all(prompt: str) -> bool:
+    return _plainly(prompt) and _ALL.search(prompt.lower()) is not None
 
 
 def names(draft: Draft, prompt: str, node: Node) -> bool:
     """Whether the prompt names the node: its id, its label, its type, or a name of its type."""
     kind = draft.catalog.get(node.type)
     words = {node.id, node.label, node.type, node.type.replace("_", " "), kind.label if kind else ""}
-    text = prompt.lower()
+    # "Slack-Schritt" names Slack.
+    text = f"{prompt} {prompt.replace('-', ' ')}".lower()
     return node.type in named_types(text, draft.catalog) or any(
         len(word) > 2 and re.search(rf"(?<![a-z0-9_-]){re.escape(word.lower())}(?![a-z0-9_-])", text) for word in words
     )

@@ -21,8 +21,8 @@ _BLANK: tuple[Any, ...] = ("", None, [], {})
 def apply_edit(draft: Draft, answer: JsonObject, known: Known) -> frozenset[str]:
     """Change the draft of the existing workflow in place; returns the ids of the nodes that are new.
 
-    `known`: what the user gave, the prompt among it. A change that the user did not ask for, or that would lose a
-    value of theirs, is not made; `draft.repairs` says so.
+    `known`: what the user gave with this job, the prompt among it; not what the workflow holds. A removal that the
+    prompt does not ask for is not made, and `draft.repairs` says so; nor is a change that would lose a user's value.
     """
     before = _state(draft)
     told = _text(answer.get("explanation"))[:MAX_TOLD]

@@ -13,7 +13,7 @@ from handlers.mend import mend
 from handlers.plan import Plan, plan
 from handlers.supplied import Supplied, known
 from schemas.catalog import Catalog
-from schemas.subject import Json, Known
+from schemas.subject import Json
 from schemas.validator import validate_workflow
 
 
@@ -35,14 +35,14 @@ class Validate:
         """
         planned = plan(job, done.get("analyze", {}), self._catalog)
         given = known(job, job.current_workflow)
-        draft, fresh, previous = self._draft(job, done, planned, given)
+        draft, fresh, previous = self._draft(job, done, planned)
         workflow = mend(draft, planned, Supplied(job.config), given, fresh)
         violations = validate_workflow(workflow, self._catalog, known=given, previous=previous)
         if violations:
             raise WorkflowInvalid(violations)
         return {"workflow": workflow, "repairs": draft.repairs}
 
-    def _draft(self, job: Job, done: Done, planned: Plan, given: Known) -> tuple[Draft, frozenset[str], Json | None]:
+    def _draft(self, job: Job, done: Done, planned: Plan) -> tuple[Draft, frozenset[str], Json | None]:
         """The draft, the ids of its new nodes, and the nodes that an edit must not lose."""
         answer, analysis = done["generate"], done.get("analyze", {})
         if job.mode == "create" or job.current_workflow is None:
@@ -50,4 +50,4 @@ class Validate:
             return draft, frozenset(draft.ids), None
         draft = read_existing(job.current_workflow, self._catalog)
         previous = {"nodes": [{"id": name} for name in draft.ids]}
-        return draft, apply_edit(draft, answer, given), previous
+        return draft, apply_edit(draft, answer, known(job)), previous

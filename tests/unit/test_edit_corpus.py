@@ -10,7 +10,7 @@ import pytest
 
 from consumer.errors import WorkflowInvalid
 from consumer.job import JsonObject
-from tests.unit.handlers_kit import codes, job, routes, validated
+from tests.unit.handlers_kit import codes, job, model_step, routes, validated
 
 FOLDER = Path(__file__).parents[1] / "corpus" / "edits"
 CASES: list[JsonObject] = [
@@ -99,3 +99,12 @@ def test_the_corpus_holds_forty_cases_in_both_forms() -> None:
     assert len(CASES) >= 40
     assert len({case["name"] for case in CASES}) == len(CASES)
     assert sum("data" in case["current_workflow"]["nodes"][0] for case in CASES) >= 5
+
+
+@pytest.mark.parametrize("case", labelled(None))
+def test_the_model_is_offered_only_what_the_prompt_asks_to_remove(case: JsonObject) -> None:
+    columns = {"current_workflow": case["current_workflow"], "config": case.get("config")}
+    schema = model_step("edit", "generate").request(job(case["prompt"], mode="edit", **columns), {}, 0).schema
+    offered = schema["properties"].get("remove", {"items": {"enum": []}})["items"]["enum"]
+    assert set(case["expect"].get("removed", ())) <= set(offered)
+    assert set(offered) <= set(case["may_go"]) or "last step" in case["prompt"]

@@ -150,7 +150,8 @@ def test_only_the_kinds_of_change_that_the_words_speak_of_are_possible() -> None
 
 def test_only_existing_nodes_can_be_named() -> None:
     schema = schema_of("Replace Slack by Discord")
-    assert schema["remove"]["items"]["enum"] == ["tell", "end"]
+    assert schema["remove"]["items"] == {"enum": ["tell"]}
+    assert schema_of("Delete a step")["remove"]["items"] == {"enum": ["tell", "end"]}
     assert schema["add"]["properties"]["n1"]["properties"]["type"] == {"const": "discord_webhook"}
     assert schema["add"]["properties"]["n1"]["properties"]["after"]["enum"] == ["start", "tell", "end"]
 
@@ -174,6 +175,9 @@ def test_the_model_sees_the_workflow_without_its_credentials() -> None:
         "The slack_message should be removed",
         "Delete all steps",
         "Drop the second step",
+        "Remove all steps except the log",
+        "Keep Log and remove the rest",
+        "Entferne den Slack-Schritt",
     ],
 )
 def test_a_node_goes_when_the_words_ask_for_it(prompt: str) -> None:
@@ -190,6 +194,9 @@ def test_a_node_goes_when_the_words_ask_for_it(prompt: str) -> None:
         "Remove the log",
         "Write the text without emojis",
         "Lösche nicht, füge hinzu",
+        "Remove the webhook",
+        "Remove all steps except the Slack message",
+        "Keep the Slack message, remove the log",
         "Change the message",
         "",
     ],
