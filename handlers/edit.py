@@ -74,7 +74,8 @@ def edit_schema(draft: Draft, planned: Plan, prompt: str) -> JsonObject:
     nodes = draft.nodes[:MAX_NODES]
     parts: JsonObject = {"explanation": text(2 * TEXT)}
     changeable = [node for node in nodes if _fields(draft, node, planned)]
-    removable = [node.id for node in candidates(draft, prompt) if node in nodes]
+    shown_ids = {node.id for node in nodes}
+    removable = [node.id for node in candidates(draft, prompt) if node.id in shown_ids]
     if changeable and (changes(prompt) or not adds(prompt)):
         options = [_change(draft, node, planned) for node in changeable]
         parts["change"] = several({"anyOf": options} if len(options) > 1 else options[0], 1, 2)

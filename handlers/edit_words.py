@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 
 from handlers.draft import Draft, Node
 from handlers.search import named_types
@@ -41,6 +42,7 @@ _KEEPS = re.compile(
     r"\b(?:except|apart from|other than|außer|bis auf|sauf|excepto|menos|salvo)\b[^.;]*"
     r"|\b(?:keep|leave|but|behalte)\b[^.;,]*?(?=\b(?:remove|delete|drop|entferne|lösche)\b|[.;,]|$)"
 )
+_INNER = frozenset(string.ascii_lowercase + string.digits + "_-")
 # So many nodes go at once on an answer that the words of the prompt do not bear out.
 MAX_UNNAMED = 2
 
@@ -74,13 +76,15 @@ def candidates(draft: Draft, prompt: str) -> list[Node]:
     steps = [node for node in draft.nodes if not draft.is_trigger(node) and not names(draft, stay, node)]
     if not removes(prompt) or _wants_all(prompt):
         return steps if removes(prompt) else []
-    named = [node for node in draft.nodes if names(draft, prompt, node)]
-    return [node for node in steps if node in named or (not named and _plainly(prompt))]
+    named = {node.id for node in draft.nodes if names(draft, prompt, node)}
+    plainly = not named and _plainly(prompt)
+    return [node for node in steps if node.id in named or plainly]
 
 
 def removable(draft: Draft, prompt: str, wanted: list[Node]) -> list[Node]:
     """Those of the nodes that an answer wants to remove which may go; several that nothing names stay together."""
-    chosen = [node for node in wanted if node in candidates(draft, prompt)]
+    allowed = {node.id for node in candidates(draft, prompt)}
+    chosen = [node for node in wanted if node.id in allowed]
     sure = _wants_all(prompt) or any(names(draft, prompt, node) for node in chosen)
     return chosen if sure or len(chosen) <= MAX_UNNAMED else []
 
@@ -100,5 +104,15 @@ def names(draft: Draft, prompt: str, node: Node) -> bool:
     # "Slack-Schritt" names Slack.
     text = f"{prompt} {prompt.replace('-', ' ')}".lower()
     return node.type in named_types(text, draft.catalog) or any(
-        len(word) > 2 and re.search(rf"(?<![a-z0-9_-]){re.escape(word.lower())}(?![a-z0-9_-])", text) for word in words
+        len(word) > 2 and _stands(word.lower(), text) for word in words
     )
+
+
+def _stands(word: str, text: str) -> bool:
+    """Whether the text holds the word as a whole; the borders are ASCII, as in `search`."""
+    start = text.find(word)
+    while start >= 0:
+        if not {text[start - 1 : start], text[start + len(word) : start + len(word) + 1]} & _INNER:
+            return True
+        start = text.find(word, start + 1)
+    return False

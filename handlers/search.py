@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from handlers.spelling import spelled
 from schemas.catalog import Catalog, NodeType
@@ -64,6 +64,7 @@ def find(prompt: str, hints: str, catalog: Catalog) -> Found:
     )
 
 
+@lru_cache(maxsize=8)
 def named_types(text: str, catalog: Catalog) -> frozenset[str]:
     """The steps' types that a text in small letters names, in no order."""
     return frozenset(name for name, pattern in _patterns(catalog) if pattern.search(text))

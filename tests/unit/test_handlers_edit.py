@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import WorkflowInvalid
 from consumer.job import Job, JsonObject
+from handlers.edit_words import removable
 from handlers.existing import read_existing, recover_type
 from tests.unit.handlers_kit import CATALOG, codes, job, model_step, routes, slack, validated
 
@@ -234,3 +235,11 @@ def test_no_answer_loses_moves_or_retypes_a_node_of_an_edit_that_only_adds(answe
     kept = [(node["id"], node["type"], node["position"]) for node in flow["nodes"][:3]]
     assert kept == [(node["id"], node["type"], node["position"]) for node in FLAT["nodes"]]
     assert flow["nodes"][1]["config"]["webhookUrl"] == URL
+
+
+def test_a_long_prompt_for_a_large_workflow_is_read_in_bounded_time() -> None:
+    node = FLAT["nodes"][2]
+    nodes = [*FLAT["nodes"], *({**node, "id": f"log_{i}", "label": f"Step {i}"} for i in range(500))]
+    for piece in ("keep ", "remove the step ", "no remove ", "lösche ", "except "):
+        draft = read_existing({**FLAT, "nodes": nodes}, CATALOG)
+        removable(draft, (piece * 20_000)[:20_000], draft.nodes)
