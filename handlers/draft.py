@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.job import JsonObject
 from schemas.catalog import Catalog
+from schemas.clean import one_line
 from schemas.subject import pointer
 
 
@@ -56,6 +57,18 @@ class Draft:
     def ids(self) -> list[str]:
         """The ids in order."""
         return [node.id for node in self.nodes]
+
+    def separate_ids(self) -> None:
+        """Give every node but the first of an id a new one."""
+        names, seen = Names(self.ids), set[str]()
+        for index, node in enumerate(self.nodes):
+            if node.id in seen:
+                # Edges name the first of the two; which they meant cannot be known.
+                fresh = names.fresh(node.type)
+                text = f"A second {one_line(node.id)} is {fresh} now."
+                self.mended("DUPLICATE_NODE_ID", text, "nodes", index, "id")
+                node.id = fresh
+            seen.add(node.id)
 
 
 class Names:

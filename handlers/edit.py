@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Literal
 
 from consumer.job import Job, JsonObject, Phase
 from consumer.ports import Done, Message, ModelRequest
 from handlers.draft import Draft, Node
+from handlers.edit_words import adds, candidates, changes
 from handlers.existing import read_existing
 from handlers.messages import clipped, described, failures, request, system_text
 from handlers.plan import Plan, plan
@@ -22,9 +22,6 @@ from schemas.clean import one_line
 # A model of 4,096 tokens of context sees so many nodes; the others stay as they are.
 MAX_NODES = 40
 MAX_ADDED = 2
-_REMOVES = re.compile(r"(?i)\b(?:remove|delete|drop|without|get rid|instead|replace|no longer|take out)")
-_ADDS = re.compile(r"(?i)\b(?:add|insert|append|include|also|then|before|after|instead|replace|plus)")
-_CHANGES = re.compile(r"(?i)\b(?:change|update|set|rename|replace|make|use|modify|edit|move|switch to|instead|fix)")
 
 
 class Edit:
@@ -77,14 +74,14 @@ def edit_schema(draft: Draft, planned: Plan, prompt: str) -> JsonObject:
     nodes = draft.nodes[:MAX_NODES]
     parts: JsonObject = {"explanation": text(2 * TEXT)}
     changeable = [node for node in nodes if _fields(draft, node, planned)]
-    removable = [node.id for node in nodes if not draft.is_trigger(node)]
-    adds = _ADDS.search(prompt) is not None
-    if changeable and (_CHANGES.search(prompt) or not adds):
+    shown_ids = {node.id for node in nodes}
+    removable = [node.id for node in candidates(draft, prompt) if node.id in shown_ids]
+    if changeable and (changes(prompt) or not adds(prompt)):
         options = [_change(draft, node, planned) for node in changeable]
         parts["change"] = several({"anyOf": options} if len(options) > 1 else options[0], 1, 2)
-    if adds or len(parts) == 1:
+    if adds(prompt) or len(parts) == 1:
         parts["add"] = _additions(draft, nodes, planned)
-    if removable and _REMOVES.search(prompt):
+    if removable:
         parts["remove"] = several({"enum": removable}, 1, 2)
     return record(parts)
 

@@ -12,7 +12,7 @@ from handlers.facts import Facts, read_facts
 from handlers.search import find
 from schemas.catalog import Catalog
 
-MAX_NAMED = 5
+MAX_NAMED = 6
 MAX_OFFERED = 8
 # Offered when the words name and hint at nothing.
 GENERAL = ("http_request", "text_formatter", "log_output")

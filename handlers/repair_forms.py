@@ -7,16 +7,17 @@ from typing import Any
 
 from consumer.job import JsonObject
 from handlers.draft import Node
-from schemas.forms import FIELD_TYPES, WITH_OPTIONS
+from schemas.forms import FIELD_TYPES, WITH_OPTIONS, form_faults
 
 _SLUG = re.compile(r"[^a-z0-9]+")
 _KEPT = ("options", "placeholder", "defaultValue")
 
 
 def complete_form(node: Node) -> None:
-    """Give every form field id, label, name, type and required; names are unique. Anything but a list stays."""
+    """Give every form field id, label, name, type and required; names are unique. A form without fault stays."""
     fields = node.config.get("fields")
-    if not isinstance(fields, list):
+    if not isinstance(fields, list) or not any(form_faults(node.config, "")):
+        # Names of a form that is right are what templates behind it refer to.
         return
     taken: set[str] = set()
     node.config["fields"] = [

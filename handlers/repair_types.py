@@ -12,7 +12,7 @@ def repair_types(draft: Draft, trigger: str) -> None:
     """Map types, make ids unique, add the trigger. What has no single right answer stays for the validator."""
     for index, node in enumerate(draft.nodes):
         _map_type(draft, index, node)
-    _unique_ids(draft)
+    draft.separate_ids()
     _add_trigger(draft, trigger)
 
 
@@ -25,17 +25,6 @@ def _map_type(draft: Draft, index: int, node: Node) -> None:
         node.config = {**implied, **node.config}
     if node.type != said:
         draft.mended("UNKNOWN_NODE_TYPE", f"{one_line(said)} is {node.type} now.", "nodes", index, "type")
-
-
-def _unique_ids(draft: Draft) -> None:
-    names, seen = Names(draft.ids), set[str]()
-    for index, node in enumerate(draft.nodes):
-        if node.id in seen:
-            # Edges name the first of the two; which they meant cannot be known.
-            fresh = names.fresh(node.type)
-            draft.mended("DUPLICATE_NODE_ID", f"A second {one_line(node.id)} is {fresh} now.", "nodes", index, "id")
-            node.id = fresh
-        seen.add(node.id)
 
 
 def _add_trigger(draft: Draft, trigger: str) -> None:

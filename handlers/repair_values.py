@@ -22,15 +22,18 @@ def repair_values(draft: Draft, supplied: Supplied, facts: Facts, fresh: frozens
     for index, node in enumerate(draft.nodes):
         kind = draft.catalog.get(node.type)
         if kind is not None:
-            _fill_given(node, kind, supplied, owners, facts if node.id in fresh else Facts())
+            _fill_given(node, kind, supplied, owners, facts if node.id in fresh else None)
             _repair_config(draft, index, node, kind)
 
 
-def _fill_given(node: Node, kind: NodeType, supplied: Supplied, owners: Counter[str], facts: Facts) -> None:
+def _fill_given(node: Node, kind: NodeType, supplied: Supplied, owners: Counter[str], facts: Facts | None) -> None:
+    """`facts` is None for a node that was there before: what it holds is the user's, and only gaps are filled."""
     config = {"operation": usual_operation(kind), **node.config}
     for field in kind.fields:
         given = supplied.value(kind.name, field.name, sole=owners[field.name] == 1)
-        said = stated(field, facts)
+        said = stated(field, facts or Facts())
+        if facts is None and filled(field, node.config.get(field.name)):
+            continue
         if given is not None:
             node.config[field.name] = given
         elif said is not None and (field.required or field.needed(config) or field.name == "channel"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
+from handlers.spelling import spelled
 from schemas.catalog import Catalog, NodeType
 
 _WORD = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -14,6 +15,10 @@ _WORD = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 _TURN = re.compile(r"(?i)(?<=\S)\s+(?:when|whenever|once|after|as soon as|every time|each time)\s+")
 _OTHERWISE = re.compile(r"\b(?:otherwise|else|if not|sonst|sinon|de lo contrario)\b")
 _FROM = re.compile(r"[^.,;]{0,40}\b(?:of|from)\b[^.,;]{0,24}")
+# "Switch on the department: …" lists ways; "switch on the lights" does not.
+_CASES = re.compile(
+    r"\b(?:switch|branch|split|route|decide) (?:on|by) (?:the |its |their )?[a-z]{1,30}(?: [a-z]{1,30})?:"
+)
 # Parts of type names that say nothing.
 _EMPTY = ("with", "node", "agent", "engine", "system", "data", "item", "list", "text", "file", "message")
 _LOGIC = ("if_else", "switch", "loop", "filter", "wait")
@@ -45,8 +50,10 @@ def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
 
 def find(prompt: str, hints: str, catalog: Catalog) -> Found:
     """Search the user's prompt (names and words) and the model's own hints (words only)."""
-    text = reordered(prompt).lower()
+    text = spelled(reordered(prompt)).lower()
     spots = [(match.start(), name) for name, pattern in _patterns(catalog) if (match := pattern.search(text))]
+    if (ways := _CASES.search(text)) is not None and not any(name == "switch" for _, name in spots):
+        spots.append((ways.start(), "switch"))
     named = _with_request(_by_source(sorted(spots), text), text, catalog)
     other = _OTHERWISE.search(text)
     return Found(
@@ -55,6 +62,12 @@ def find(prompt: str, hints: str, catalog: Catalog) -> Found:
         hinted=_hinted(f"{text} {hints.lower()}", catalog, 1.5 if named else 0.5, {name for _, name in named}),
         otherwise=frozenset(name for spot, name in named if other is not None and spot > other.start()),
     )
+
+
+@lru_cache(maxsize=8)
+def named_types(text: str, catalog: Catalog) -> frozenset[str]:
+    """The steps' types that a text in small letters names, in no order."""
+    return frozenset(name for name, pattern in _patterns(catalog) if pattern.search(text))
 
 
 def _by_source(spots: list[Spot], text: str) -> list[Spot]:

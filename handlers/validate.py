@@ -34,8 +34,8 @@ class Validate:
             WorkflowInvalid: what is left breaks the contract.
         """
         planned = plan(job, done.get("analyze", {}), self._catalog)
-        draft, fresh, previous = self._draft(job, done, planned)
         given = known(job, job.current_workflow)
+        draft, fresh, previous = self._draft(job, done, planned)
         workflow = mend(draft, planned, Supplied(job.config), given, fresh)
         violations = validate_workflow(workflow, self._catalog, known=given, previous=previous)
         if violations:
@@ -50,4 +50,4 @@ class Validate:
             return draft, frozenset(draft.ids), None
         draft = read_existing(job.current_workflow, self._catalog)
         previous = {"nodes": [{"id": name} for name in draft.ids]}
-        return draft, apply_edit(draft, answer), previous
+        return draft, apply_edit(draft, answer, known(job)), previous

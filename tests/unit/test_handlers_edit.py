@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from consumer.errors import WorkflowInvalid
 from consumer.job import Job, JsonObject
+from handlers.edit_words import removable
 from handlers.existing import read_existing, recover_type
 from tests.unit.handlers_kit import CATALOG, codes, job, model_step, routes, slack, validated
 
@@ -81,9 +85,9 @@ def test_credentials_of_the_workflow_to_edit_are_the_users() -> None:
     assert result({"explanation": "x"})["nodes"][1]["config"]["webhookUrl"] == URL
 
 
-def test_an_invented_credential_in_a_change_is_emptied() -> None:
+def test_an_invented_credential_in_a_change_does_not_replace_the_users() -> None:
     flow = result({"explanation": "x", "change": [{"id": "tell", "config": {"webhookUrl": "https://evil.example"}}]})
-    assert flow["nodes"][1]["config"]["webhookUrl"] == ""
+    assert flow["nodes"][1]["config"]["webhookUrl"] == URL
 
 
 def test_old_editors_types_are_recovered_and_values_coerced() -> None:
@@ -128,7 +132,7 @@ def test_the_type_is_recovered_from_id_or_label(node_id: str, label: str, said: 
 def test_a_hostile_workflow_to_edit_is_read() -> None:
     raw = {"nodes": [{"id": 5}, "x", {"id": "a\x00", "type": 1, "position": {"x": "1"}, "data": []}], "edges": [1, {}]}
     draft = read_existing(raw, CATALOG)
-    assert [node.id for node in draft.nodes] == ["node_1", "a"]
+    assert [node.id for node in draft.nodes] == ["5", "a"]
     assert draft.nodes[1].position is None
 
 
@@ -147,7 +151,8 @@ def test_only_the_kinds_of_change_that_the_words_speak_of_are_possible() -> None
 
 def test_only_existing_nodes_can_be_named() -> None:
     schema = schema_of("Replace Slack by Discord")
-    assert schema["remove"]["items"]["enum"] == ["tell", "end"]
+    assert schema["remove"]["items"] == {"enum": ["tell"]}
+    assert schema_of("Delete a step")["remove"]["items"] == {"enum": ["tell", "end"]}
     assert schema["add"]["properties"]["n1"]["properties"]["type"] == {"const": "discord_webhook"}
     assert schema["add"]["properties"]["n1"]["properties"]["after"]["enum"] == ["start", "tell", "end"]
 
@@ -156,3 +161,85 @@ def test_the_model_sees_the_workflow_without_its_credentials() -> None:
     text = model_step("edit", "generate").request(edit(), {}, 0).messages[-1].content
     assert "tell (slack_message) Tell" in text and "start -> tell" in text
     assert URL not in text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Remove the Slack message",
+        "please get rid of Tell",
+        "Post to Discord instead of Slack",
+        "Lösche den Slack-Schritt",
+        "Elimina el paso de Slack",
+        "Supprime l'étape Slack",
+        "Slackを削除して",
+        "The slack_message should be removed",
+        "Delete all steps",
+        "Drop the second step",
+        "Remove all steps except the log",
+        "Keep Log and remove the rest",
+        "Entferne den Slack-Schritt",
+    ],
+)
+def test_a_node_goes_when_the_words_ask_for_it(prompt: str) -> None:
+    assert "tell" not in {node["id"] for node in result({"remove": ["tell"]}, edit(prompt))["nodes"]}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Add a Dropbox step",
+        "Add a step that deletes the row",
+        "Also report removed users",
+        "Do not delete the Slack message, change its text",
+        "Remove the log",
+        "Write the text without emojis",
+        "Lösche nicht, füge hinzu",
+        "Remove the webhook",
+        "Remove all steps except the Slack message",
+        "Keep the Slack message, remove the log",
+        "Change the message",
+        "",
+    ],
+)
+def test_a_node_stays_when_the_words_do_not(prompt: str) -> None:
+    value = validated(edit(prompt or " "), {"remove": ["tell"]})
+    assert value["workflow"]["nodes"][:3] == FLAT["nodes"]
+    assert codes(value) == ["LOST_NODE"]
+
+
+NAMES = st.sampled_from(["start", "tell", "end", "TELL", "log_output", "n1", "", "nobody"])
+VALUES = st.one_of(st.none(), st.text(max_size=5), st.integers(-9, 9), st.lists(st.text(max_size=3), max_size=2))
+CONFIGS = st.dictionaries(st.sampled_from(["message", "webhookUrl", "extra", "id", "type"]), VALUES, max_size=3)
+NEW = st.fixed_dictionaries(
+    {"type": st.sampled_from(["telegram", "log_output", "if_else"]), "after": NAMES, "config": CONFIGS}
+)
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "explanation": VALUES,
+        "change": st.one_of(VALUES, st.lists(st.fixed_dictionaries({"id": NAMES, "config": CONFIGS}), max_size=3)),
+        "add": st.one_of(VALUES, st.dictionaries(NAMES, NEW, max_size=3), st.lists(NEW, max_size=2)),
+        "remove": st.one_of(VALUES, st.lists(NAMES, max_size=4)),
+    },
+)
+
+
+@given(ANSWERS)
+def test_no_answer_loses_moves_or_retypes_a_node_of_an_edit_that_only_adds(answer: JsonObject) -> None:
+    try:
+        flow = result(answer, edit("Add a Telegram message"))
+    except WorkflowInvalid as invalid:
+        assert "LOST_NODE" not in {violation.code for violation in invalid.violations}
+        return
+    kept = [(node["id"], node["type"], node["position"]) for node in flow["nodes"][:3]]
+    assert kept == [(node["id"], node["type"], node["position"]) for node in FLAT["nodes"]]
+    assert flow["nodes"][1]["config"]["webhookUrl"] == URL
+
+
+def test_a_long_prompt_for_a_large_workflow_is_read_in_bounded_time() -> None:
+    node = FLAT["nodes"][2]
+    nodes = [*FLAT["nodes"], *({**node, "id": f"log_{i}", "label": f"Step {i}"} for i in range(500))]
+    for piece in ("keep ", "remove the step ", "no remove ", "lösche ", "except "):
+        draft = read_existing({**FLAT, "nodes": nodes}, CATALOG)
+        removable(draft, (piece * 20_000)[:20_000], draft.nodes)

@@ -84,6 +84,22 @@ def test_a_text_of_several_sentences_keeps_its_order() -> None:
 
 
 def test_long_and_hostile_prompts_are_read_in_bounded_time() -> None:
-    for piece in ("every ", "a@", "https://", "#a", "when a ", "form ", "{{", "\x00", "of from "):
+    for piece in (
+        "every ",
+        "a@",
+        "https://",
+        "#a",
+        "when a ",
+        "form ",
+        "{{",
+        "\x00",
+        "of from ",
+        "switch on ",
+        "отправ",
+        "каждый ",
+        "every 1",
+        "1",
+        "chaque ",
+    ):
         read_facts((piece * 20_000)[:20_000])
         find((piece * 20_000)[:20_000], "", CATALOG)
