@@ -14,8 +14,9 @@ demo: .venv/ready
 dev: .venv/ready
 	@$(BIN)/consumer dev
 
+# A file at a time on each of two processes: the tests of a file share a stack.
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

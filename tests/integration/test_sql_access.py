@@ -118,7 +118,7 @@ async def test_anon_reads_nothing(db: Database, relation: str) -> None:
         await db.anon.sql(f"select * from public.{relation}")
 
 
-@pytest.mark.parametrize("relation", set(RELATIONS) - {"workflow_generation_jobs", "workflow_jobs_at_a_glance"})
+@pytest.mark.parametrize("relation", sorted(set(RELATIONS) - {"workflow_generation_jobs", "workflow_jobs_at_a_glance"}))
 async def test_users_do_not_read_what_is_for_operators(db: Database, relation: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await (await db.user()).sql(f"select * from public.{relation}")

@@ -62,7 +62,7 @@ def test_two_workers_of_one_host_have_different_names(monkeypatch: pytest.Monkey
     [
         ("SUPABASE_URL", "ref.supabase.co", "is not an http(s) URL"),
         ("SUPABASE_URL", "ftp://x", "is not an http(s) URL"),
-        ("SUPABASE_SERVICE_ROLE_KEY", KEYS.publishable, "is the publishable key"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_" + "0" * 32, "is the publishable key"),
         ("SUPABASE_SERVICE_ROLE_KEY", KEYS.anon, "is the key of role 'anon'"),
         ("SUPABASE_URL", "http://127.0.0.1:99999", "Port out of range"),
         ("SUPABASE_URL", "http://a b", "is not an http(s) URL"),
