@@ -16,7 +16,7 @@ dev: .venv/ready
 
 # A file at a time on each of two processes: the tests of a file share a stack.
 test: .venv/ready
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check .

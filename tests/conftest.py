@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devstack.postgres import Postgres
 
 ROOT = Path(__file__).parents[1]
 MIGRATIONS = sorted((ROOT / "sql_migrations").glob("*.sql"))
+
+# Machines are shared and noisy: no test fails for being slow. CI looks at the same examples each time.
+settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="module")
