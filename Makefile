@@ -29,7 +29,7 @@ imports: .venv/ready
 	$(BIN)/lint-imports
 
 # Examples only: what random workflows happen to reach would come and go.
-RULE_TESTS := $(filter-out %_properties.py,$(wildcard tests/unit/test_validator_*.py tests/unit/test_schemas_*.py))
+RULE_TESTS := $(filter-out %_properties.py,$(wildcard tests/unit/test_validator_*.py tests/unit/test_schemas_*.py)) tests/unit/test_picture.py
 
 cover: .venv/ready
 	$(BIN)/pytest -q $(RULE_TESTS) --cov=schemas --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
