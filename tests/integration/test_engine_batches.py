@@ -142,7 +142,8 @@ async def test_real_models_that_fit_together_work_side_by_side(stack: ThreadedSt
     await server.start()
     try:
         async with engine(stack, ollama_url=server.url, batch=2, lease_seconds=60) as parts:
-            ids = [await parts.submit() for _ in range(2)]
+            # The second load shows that both fit; then the third is analysed while the second is generated.
+            ids = [await parts.submit() for _ in range(3)]
             parts.ring()
             await until("both models are at work", lambda: len(parts.lanes.in_use) == 2, timeout=120)
             for job_id in ids:

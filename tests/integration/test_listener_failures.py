@@ -128,7 +128,7 @@ BEFORE_READY: list[Play | HTTPStatus] = [
 UNANSWERED: list[Play | Silence] = [SILENCE, join_never_answered, join_answered_too_late, system_never_comes]
 
 
-@pytest.mark.parametrize("play", AFTER_READY, ids=lambda play: play.__name__)
+@pytest.mark.parametrize("play", AFTER_READY, ids=lambda play: getattr(play, "__name__", str(play)))
 async def test_a_session_that_breaks_is_replaced_and_the_gap_is_reported_once(play: Play) -> None:
     async with Phoenix(play) as server, listening(server.url) as ear:
         await ear.is_ready(2)
@@ -137,7 +137,7 @@ async def test_a_session_that_breaks_is_replaced_and_the_gap_is_reported_once(pl
         await until(lambda: ("postgres_changes", "after") in ear.rings, "the event of the new session")
 
 
-@pytest.mark.parametrize("play", BEFORE_READY, ids=lambda play: play.__name__)
+@pytest.mark.parametrize("play", BEFORE_READY, ids=lambda play: getattr(play, "__name__", str(play)))
 async def test_a_session_that_never_gets_ready_is_tried_again(play: Play | HTTPStatus) -> None:
     async with Phoenix(play) as server, listening(server.url) as ear:
         await ear.is_ready(1)
@@ -145,7 +145,7 @@ async def test_a_session_that_never_gets_ready_is_tried_again(play: Play | HTTPS
         assert ear.listener.last_error is None
 
 
-@pytest.mark.parametrize("play", UNANSWERED, ids=lambda play: play.__name__)
+@pytest.mark.parametrize("play", UNANSWERED, ids=lambda play: getattr(play, "__name__", str(play)))
 async def test_a_session_that_gets_no_answer_is_given_up_in_time(play: Play | Silence) -> None:
     async with Phoenix(play) as server, listening(server.url, IMPATIENT) as ear:
         await ear.is_ready(1)
