@@ -22,7 +22,7 @@ class Announcer:
     """`degraded`: why Realtime brings nothing, in a sentence; None while it does, or has been away for less than that.
 
     `patience`, seconds, is how long a feed that has worked may be away before that is worth a word. `started`: it has
-    said for the first time how the worker is.
+    said for the first time how the worker is; `status` is what it said last.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Announcer:
         self._patience = min(patience, FEED_PATIENCE)
         self.started = False
         self.degraded: str | None = None
+        self.status = "starting"
 
     async def run(self) -> None:
         """Announce every change until cancelled."""
@@ -62,6 +63,7 @@ class Announcer:
         self._notify("ready, waiting for jobs")
 
     def _notify(self, status: str) -> None:
+        self.status = status
         systemd.notify(f"STATUS={status}" if self.started else f"READY=1\nSTATUS={status}")
         self.started = True
         self._on_change()

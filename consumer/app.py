@@ -79,17 +79,7 @@ class Worker:
         self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
-        recycle = settings.realtime_recycle_hours * 3600
-        self.listener = Listener(
-            realtime_url=settings.realtime_url,
-            key=settings.supabase_service_role_key.get_secret_value(),
-            worker_id=settings.worker_id,
-            on_ring=self.bell.ring,
-            on_ready=self._subscribed,
-            on_canary=lambda beat: self.heartbeat.heard_canary(beat),
-            on_poke=self._poked,
-            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
-        )
+        self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
         self.announcer = Announcer(
@@ -99,6 +89,19 @@ class Worker:
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
             self.recovery, self.speeds, self._stop.is_set,
         )  # fmt: skip
+
+    def _listener(self) -> Listener:
+        settings, recycle = self._settings, self._settings.realtime_recycle_hours * 3600
+        return Listener(
+            realtime_url=settings.realtime_url,
+            key=settings.supabase_service_role_key.get_secret_value(),
+            worker_id=settings.worker_id,
+            on_ring=self.bell.ring,
+            on_ready=self._subscribed,
+            on_canary=lambda beat: self.heartbeat.heard_canary(beat),
+            on_poke=self._poked,
+            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
+        )
 
     def stop(self) -> None:
         """First call: drain. Second call: hand running jobs back at once."""
@@ -142,7 +145,7 @@ class Worker:
 
     def _model_server_changed(self) -> None:
         trouble = self.recovery.trouble
-        systemd.notify(f"STATUS={'ready, waiting for jobs' if trouble is None else f'no jobs taken: {trouble.why}'}")
+        systemd.notify(f"STATUS={self.announcer.status if trouble is None else f'no jobs taken: {trouble.why}'}")
         self.heartbeat.soon()
         if trouble is None:
             self.bell.ring("recovered")

@@ -62,7 +62,8 @@ class Lanes:
         self._in_a_row = 0
         self._paused = False
         self._barred: str | None = None
-        self._loading = asyncio.Lock()
+        # Held while a model may be loaded: one load at a time.
+        self.loading = asyncio.Lock()
         self.on_change: Callable[[], None] = lambda: None
         self.model: str | None = None
         self.both_fit = False
@@ -98,12 +99,6 @@ class Lanes:
             yield (perf_counter() - asked) * 1000
         finally:
             self._leave(model)
-
-    @asynccontextmanager
-    async def loading(self) -> AsyncIterator[None]:
-        """Hold while a model may be loaded: one load at a time."""
-        async with self._loading:
-            yield
 
     def observe(self, loaded: Iterable[LoadedModel]) -> None:
         """What the server holds after a load; both models side by side, whole, on the same hardware, do fit."""

@@ -31,8 +31,6 @@ from consumer.retry import full_jitter
 
 # What makes the server a suspect; all else is about the request or the answer.
 SUSPICIOUS = (ModelUnavailable, ModelNotFound, ModelOverloaded, ModelTimeout, ModelOutOfMemory)
-
-
 # Seconds for one token of a loaded model (facts/ollama.md §3).
 CANARY = 30.0
 
@@ -164,7 +162,7 @@ class Recovery:
         try:
             await self._ollama.version()
             await self._ollama.ps()
-            async with self._lanes.loading():
+            async with self._lanes.loading:
                 await self._ollama.preload(model)
             await self._ollama.canary(model, self._ladder.canary)
         except JobError as error:

@@ -180,7 +180,7 @@ class Steps:
         bench = self._bench
         self._lease.allow(bench.load_clock)
         reached(FaultPoint.LOADING, self._job)
-        async with bench.lanes.loading():
+        async with bench.lanes.loading:
             took = await bench.ollama.preload(model)
             if took > LOAD_SIGN_MS:
                 bench.speeds[model].loads += 1

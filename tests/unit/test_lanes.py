@@ -258,7 +258,7 @@ async def test_one_load_at_a_time() -> None:
     lane, loading = lanes(), list[str]()
 
     async def load(name: str) -> None:
-        async with lane.loading():
+        async with lane.loading:
             loading.append(name)
             await asyncio.sleep(0)
             loading.remove(name)
