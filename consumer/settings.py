@@ -5,8 +5,6 @@ The only module that reads the environment. Every error names the variable, the 
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import secrets
 import socket
@@ -22,6 +20,7 @@ from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
+from consumer.keys import unfit
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
@@ -133,7 +132,7 @@ class Settings(ModelSettings):
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
-        reason = _unfit(value.get_secret_value().strip())
+        reason = unfit(value.get_secret_value().strip())
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
@@ -202,30 +201,3 @@ def _sentence(item: dict[str, Any]) -> str:
     variable = str(item["loc"][0]).upper() if item["loc"] else "settings"
     reason = "is not set" if item["type"] == "missing" else str(item["msg"]).removeprefix("Value error, ")
     return f"{variable}: {reason}. {_HINTS.get(variable, '')}".rstrip()
-
-
-def _unfit(key: str) -> str | None:
-    """Why this key cannot be a worker's key; None when it may be one. Only the project can tell for sure."""
-    if not key:
-        return "is empty"
-    if not (key.isascii() and key.isprintable()):
-        return "holds characters that no key has: copy it whole"
-    if key.startswith("sb_publishable_"):
-        return "is the publishable key, which may not claim jobs"
-    if key.startswith("sb_secret_"):
-        return None
-    role = _claims(key).get("role")
-    if role is None:
-        return "is neither an sb_secret_… key nor a JWT with a role"
-    return None if role == "service_role" else f"is the key of role {str(role)[:40]!r}, which may not claim jobs"
-
-
-def _claims(token: str) -> dict[str, Any]:
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except ValueError:
-        return {}
-    return claims if isinstance(claims, dict) else {}

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from supabase import AsyncClientOptions, acreate_client
 
+from consumer.database import Database
 from consumer.store import Store
 
 Pass = Callable[[], Awaitable[httpx.Response]]
@@ -142,4 +143,4 @@ async def faulty_store(
     """A real Store over the faulty network; close it with `aclose`."""
     http = httpx.AsyncClient(transport=transport, follow_redirects=False, timeout=15)
     options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
-    return Store(await acreate_client(url, key, options), http, worker_id, lease_seconds)
+    return Store(Database(await acreate_client(url, key, options), http), worker_id, lease_seconds)

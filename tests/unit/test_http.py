@@ -15,7 +15,7 @@ import pytest
 from loguru import logger
 
 from consumer import http
-from consumer.app import Worker, build_ollama, connected
+from consumer.app import build_ollama, connected
 from consumer.errors import ConfigurationError, ModelTimeout
 from consumer.hosts import Place
 from consumer.http import Face
@@ -23,6 +23,7 @@ from consumer.lanes import Lanes
 from consumer.prometheus import Exporter
 from consumer.settings import load_settings
 from consumer.status import Status
+from consumer.worker import Worker
 from devstack.keys import Keys
 from schemas.catalog import Catalog
 

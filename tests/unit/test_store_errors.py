@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from postgrest.exceptions import APIError
 
+from consumer.database import _translated
 from consumer.errors import StoreRefused, StoreUnavailable
-from consumer.store import _translated
 
 ROW = "Failing row contains (job_1, my private prompt)"
 

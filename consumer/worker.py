@@ -1,0 +1,158 @@
+"""One worker process: its parts, wired; it works until it is told to stop, then drains.
+
+Made by the app. The first stop ends claiming and lets running jobs finish within the grace; a second one hands them
+back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+
+from loguru import logger
+
+from consumer import systemd
+from consumer.announcer import Announcer
+from consumer.dispatcher import Dispatcher
+from consumer.doorbell import Doorbell
+from consumer.errors import StoreError
+from consumer.heartbeat import Heartbeat, Rhythm
+from consumer.lanes import Batching, Lanes
+from consumer.listener import Listener, ListenerTimings
+from consumer.metrics import Observer
+from consumer.ollama import Ollama
+from consumer.outcome import RetryPolicy
+from consumer.reconciler import Reconciler
+from consumer.recovery import CANARY, Ladder, Recovery
+from consumer.runner import Limits, Runner
+from consumer.settings import Settings
+from consumer.speed import Speeds
+from consumer.status import Status
+from consumer.steps import Workbench
+from consumer.store import Store
+from handlers.registry import handler_for
+from schemas.catalog import Catalog
+
+# Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
+LONGEST_SESSION = 23 * 3600.0
+# When the grace ends, jobs are handed back and kept outcomes written within this time.
+LAST_WRITES = 10.0
+# Then the Realtime session is closed and the worker's row removed, each within this time.
+LAST_WORDS = 5.0
+
+
+class Worker:
+    """One worker process's parts, built from settings. Use `run`."""
+
+    def __init__(
+        self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], catalog: Catalog,
+        observer: Observer,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._store = store
+        self._ollama = ollama
+        self._stops = 0
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self.bell = Doorbell()
+        batching = Batching(settings.model_batch_size, settings.model_batch_wait)
+        self.lanes = Lanes(settings.models, settings.worker_concurrency, batching)
+        clocks = settings.clocks.clocks(on_gpu=False)  # the longer ones
+        ladder = Ladder(canary=min(CANARY, clocks.first_token))
+        self.recovery = Recovery(ollama, self.lanes, ladder, on_change=self._model_server_changed)
+        self.speeds = Speeds()
+        bench = Workbench(
+            ollama, self.lanes, self.recovery, self.speeds, settings.models, digests, clocks.load, clocks.first_token,
+            observer,
+        )  # fmt: skip
+        policy = RetryPolicy(base=settings.retry_delay_base)
+        handlers = partial(handler_for, catalog=catalog)
+        self.runner = Runner(store, bench, handlers, policy, Limits(attempt=settings.job_timeout))
+        self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
+        self.lanes.on_change = self.dispatcher.look_again
+        self.reconciler = Reconciler(store, self.dispatcher, self.bell)
+        self.listener = self._listener()
+        rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
+        self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
+        self.announcer = Announcer(
+            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
+        )
+        self.status = Status(
+            settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
+            self.recovery, self.speeds, self._stop.is_set,
+        )  # fmt: skip
+
+    def _listener(self) -> Listener:
+        settings, recycle = self._settings, self._settings.realtime_recycle_hours * 3600
+        return Listener(
+            realtime_url=settings.realtime_url,
+            key=settings.supabase_service_role_key.get_secret_value(),
+            worker_id=settings.worker_id,
+            on_ring=self.bell.ring,
+            on_ready=self._subscribed,
+            on_canary=lambda beat: self.heartbeat.heard_canary(beat),
+            on_poke=self._poked,
+            timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
+        )
+
+    def stop(self) -> None:
+        """First call: drain. Second call: hand running jobs back at once."""
+        self._stops += 1
+        if self._stops > 1:
+            self._hurry.set()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, then drain."""
+        async with asyncio.TaskGroup() as tasks:
+            services = [
+                tasks.create_task(self.listener.run(), name="listener"),
+                tasks.create_task(self.heartbeat.run(), name="heartbeat"),
+                tasks.create_task(self.reconciler.run(), name="reconciler"),
+                tasks.create_task(self.announcer.run(), name="announcer"),
+                tasks.create_task(self.recovery.run(), name="recovery"),
+                tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+            ]
+            await self._stop.wait()
+            await self._drain()
+            for service in services:
+                service.cancel()
+            await farewell(self._store)
+        logger.info("stopped")
+
+    async def _drain(self) -> None:
+        grace = self._settings.shutdown_grace
+        systemd.notify("STOPPING=1")
+        logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
+        self.dispatcher.stop()
+        async with asyncio.TaskGroup() as waits:
+            drained = waits.create_task(self.dispatcher.drained(), name="drained")
+            hurried = waits.create_task(self._hurry.wait(), name="hurried")
+            await asyncio.wait({drained, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            self.runner.hand_back()
+            await asyncio.wait({drained}, timeout=LAST_WRITES)
+            for wait in (drained, hurried):
+                wait.cancel()
+        await self.dispatcher.abandon()
+
+    def _model_server_changed(self) -> None:
+        trouble = self.recovery.trouble
+        systemd.notify(f"STATUS={self.announcer.status if trouble is None else f'no jobs taken: {trouble.why}'}")
+        self.heartbeat.soon()
+        if trouble is None:
+            self.bell.ring("recovered")
+
+    def _subscribed(self) -> None:
+        self.reconciler.gap()
+        self.heartbeat.soon()
+
+    def _poked(self) -> None:
+        self.bell.ring("poke")
+        self.runner.look()
+
+
+async def farewell(store: Store) -> None:
+    """Remove the worker's row; a database that does not answer is not waited for."""
+    with suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(LAST_WORDS):
+            await store.farewell()
