@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict
 
 from consumer.job import JsonObject
@@ -85,3 +87,34 @@ class Audit(Reply):
     violation_count: int
     offending_jobs: int
     violations: list[AuditViolation]
+
+
+class JobLine(Reply):
+    """One job without its large values, as the view `workflow_jobs_at_a_glance` has it; times by the database's clock.
+
+    `prompt_start` has at most 120 characters, `error_start` 200. `waited_seconds` until the first attempt, or now;
+    `worked_seconds` from there to the end, or now. `nodes` counts those of the finished workflow.
+    """
+
+    id: str
+    user_id: str | None
+    status: str
+    mode: str
+    prompt_start: str
+    priority: int
+    progress_percentage: int | None
+    current_phase: str | None
+    attempt: int
+    retry_count: int
+    max_retries: int
+    worker_id: str | None
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    waited_seconds: float
+    worked_seconds: float | None
+    nodes: int | None
+    error_code: str | None
+    error_start: str | None
