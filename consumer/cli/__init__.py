@@ -1,7 +1,6 @@
 """The command `consumer`. Thin commands over the same functions that the service uses; data on stdout, words on stderr.
 
-Exit codes follow sysexits: 78 configuration, 69 unavailable, 66 no input, 65 bad data,
-73 a file that cannot be written, 64 usage (click: 2).
+Exit codes: consumer/sysexits.py.
 """
 
 from __future__ import annotations

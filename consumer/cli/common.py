@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from consumer.errors import EX_UNAVAILABLE, SetupError, StoreError
+from consumer.errors import SetupError, StoreError
 from consumer.settings import load_settings
+from consumer.sysexits import EX_INTERRUPTED, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
     from consumer.store import Store
 
-EX_DATAERR = 65
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Older than any job, and young enough to be a time in every database.
 LONGEST = timedelta(days=36_500)
@@ -49,7 +49,7 @@ def command(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
         except StoreError as error:
             raise fail(f"the database did not answer as expected ({error}). Try again.", EX_UNAVAILABLE) from error
         except (KeyboardInterrupt, asyncio.CancelledError):
-            raise fail("interrupted", 130) from None
+            raise fail("interrupted", EX_INTERRUPTED) from None
 
     return wrapper
 

@@ -11,6 +11,7 @@ import click
 
 from consumer.cli.common import command, fail
 from consumer.settings import load_model_settings
+from consumer.sysexits import EX_DIFFERENT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from consumer.cases import Case
     from consumer.scores import Figures, Report, Score
 
-EX_WORSE = 1
 _TITLES = {"pipeline": "this system", "old": "old system"}
 _SHARES = {
     "completed_and_valid": "completed and valid",
@@ -131,7 +131,7 @@ def _compare(report: Report, saved: Report) -> None:
     for note in differences(report, saved):
         click.echo(f"consumer: note: {note}", err=True)
     if worse := regressions(report, saved):
-        raise fail("\n".join(worse), EX_WORSE)
+        raise fail("\n".join(worse), EX_DIFFERENT)
     click.echo("eval: not worse than the baseline", err=True)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
+from consumer.cli.common import command, fail, print_json, with_store
 from consumer.errors import StoreError
 from consumer.job import JOB_ID_PATTERN, JsonObject
 from consumer.replies import Decision
+from consumer.sysexits import EX_DATAERR, EX_NOINPUT
 
-EX_NOINPUT = 66
 # By the names that sql_migrations/13_workflow_generation_jobs.sql gives its rules, and two SQLSTATEs.
 REFUSALS = {
     "workflow_job_prompt_size": "PROMPT: must have 1 to 20,000 characters and not only blanks. Shorten or fill it.",
