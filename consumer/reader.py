@@ -7,15 +7,18 @@ by `Store.job_row`.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from consumer.database import Database
-from consumer.replies import JobLine
+from consumer.replies import JobLine, JobState
 
 # The view of sql_migrations/20; PostgREST gives no more rows than its `db-max-rows`, by default 1000.
 JOB_LINES = "workflow_jobs_at_a_glance"
 MOST_JOBS = 500
+# So many ids fit into an address.
+MOST_NAMED = 100
 
 
 class Cursor(NamedTuple):
@@ -83,6 +86,21 @@ class Reader:
         lines = found[:limit]
         more = len(found) > limit and bool(lines)
         return JobLines(lines, Cursor(lines[-1].created_at, lines[-1].id) if more else None)
+
+    async def state(self, job_id: str) -> JobState | None:
+        """How this job is doing; None when there is none that this caller may see."""
+        found = await self._database.rows(JOB_LINES, JobState, lambda query: query.eq("id", job_id).limit(1))
+        return found[0] if found else None
+
+    async def states(self, also: Collection[str] = (), limit: int = 50) -> list[JobState]:
+        """How the newest `limit` jobs in work are doing, and those named in `also` (at most 100); the oldest first."""
+        named = list(also)[:MOST_NAMED]
+
+        def narrowed(query: Any) -> Any:
+            either = f"status.eq.processing,id.in.({','.join(named)})" if named else "status.eq.processing"
+            return query.or_(either).order("created_at", desc=True).limit(limit + len(named))
+
+        return (await self._database.rows(JOB_LINES, JobState, narrowed))[::-1]
 
 
 def _after(query: Any, place: Cursor) -> Any:

@@ -12,6 +12,7 @@ from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.show import replay, show
+from consumer.cli.watch import watch
 from consumer.cli.workflows import validate
 
 
@@ -24,5 +25,10 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, show, cancel, retry, replay, reconcile, audit, validate, evaluate):
+for command in (
+    run, dev, demo,
+    submit, status, watch, show, cancel, retry,
+    reconcile, audit, replay,
+    validate, evaluate,
+):  # fmt: skip
     main.add_command(command)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from pydantic import ValidationError
 
-from consumer.cli.common import command, fail, print_json, with_store
-from consumer.cli.people import checked_job_id, no_such_job
+from consumer.cli.common import checked_job_id, command, fail, no_such_job, print_json, with_store
 from consumer.job import Job, JsonObject
 from consumer.sysexits import EX_CANTCREAT, EX_DATAERR, EX_DIFFERENT
 from schemas.clean import one_line

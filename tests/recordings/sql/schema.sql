@@ -1005,6 +1005,7 @@ CREATE VIEW public.workflow_jobs_at_a_glance WITH (security_invoker='on') AS
     (EXTRACT(epoch FROM (COALESCE(started_at, finished_at, now()) - created_at)))::double precision AS waited_seconds,
     (EXTRACT(epoch FROM (COALESCE(finished_at, now()) - started_at)))::double precision AS worked_seconds,
     jsonb_array_length((workflow_result -> 'nodes'::text)) AS nodes,
+    (preview -> 'nodes'::text) AS preview_nodes,
     (error_details ->> 'code'::text) AS error_code,
     "left"(error_message, 200) AS error_start,
     error_message
