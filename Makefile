@@ -5,7 +5,7 @@ BIN := .venv/bin
 override PROMPT := $(value PROMPT)
 export PROMPT
 
-.PHONY: demo dev test lint types imports cover bars chaos soak clean
+.PHONY: demo dev test lint types imports cover docs bars chaos soak clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/ready
@@ -33,6 +33,10 @@ RULE_TESTS := $(filter-out %_properties.py,$(wildcard tests/unit/test_validator_
 
 cover: .venv/ready
 	$(BIN)/pytest -q $(RULE_TESTS) --cov=schemas --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
+# docs/cli.md, docs/settings.md and deploy/env.example, from the commands and settings themselves.
+docs: .venv/ready
+	$(BIN)/python -m consumer.cli.reference
 
 bars: .venv/ready
 	$(BIN)/python -m benchmarks.bars

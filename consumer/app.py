@@ -15,9 +15,10 @@ from loguru import logger
 
 from consumer.errors import ConfigurationError, SetupError
 from consumer.metrics import Observer
+from consumer.model_settings import ModelSettings
 from consumer.ollama import ModelOptions, Ollama
 from consumer.preflight import check_database, check_models
-from consumer.settings import ModelSettings, Settings
+from consumer.settings import Settings
 from consumer.status import identity
 from consumer.store import Store
 from consumer.worker import Worker, farewell

@@ -17,6 +17,7 @@ from consumer.cases import Case, either
 from consumer.errors import ServiceUnavailable, WorkflowInvalid
 from consumer.job import Attempt, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
 from consumer.lanes import Lanes
+from consumer.model_settings import ModelSettings
 from consumer.old_system import OldSystem
 from consumer.outcome import RetryPolicy
 from consumer.ports import Done, Handler, ModelStep
@@ -25,7 +26,6 @@ from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.replies import Renewal
 from consumer.runner import Limits, Runner
 from consumer.scores import Figures, Score, System
-from consumer.settings import ModelSettings
 from consumer.speed import Speeds
 from consumer.steps import Workbench
 from consumer.store import Write

@@ -18,10 +18,10 @@ from consumer.errors import (
     StoreRefused,
 )
 from consumer.job import JsonObject
+from consumer.model_settings import ModelSettings
 from consumer.ollama import Ollama, canonical
 from consumer.pulling import pull_all
 from consumer.replies import Pulse
-from consumer.settings import ModelSettings
 from consumer.store import Store
 
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})

@@ -9,18 +9,16 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
+from consumer.model_settings import ModelSettings, Seconds
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
@@ -33,7 +31,6 @@ _HINTS = {
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
 SHORTEST_TOKEN = 16
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 S = TypeVar("S", bound="ModelSettings")
 
 
@@ -42,92 +39,56 @@ def _default_worker_id() -> str:
     return f"{host}-{secrets.token_hex(4)}"
 
 
-class ModelSettings(BaseSettings):
-    """What work with the model server needs. Field names in capitals are the environment variables; seconds."""
-
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
-    )
-
-    ollama_local_url: str = "http://127.0.0.1:11434"
-    analyze_model: str = "mistral:7b"
-    generate_model: str = "qwen2.5:7b"
-    pull_missing: bool = False
-    workflow_catalog: Path | None = None
-    ollama_timeout: Seconds = 600
-    ollama_load_timeout: Seconds | None = None
-    ollama_first_token_timeout: Seconds | None = None
-    ollama_between_tokens_timeout: Seconds | None = None
-    ollama_num_ctx: Annotated[int, Field(ge=4096, le=131_072)] = 8192
-    ollama_keep_alive: str = "10m"
-
-    max_retries: Annotated[int, Field(ge=0, le=20)] | None = None
-    job_timeout: Seconds = 1800
-
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["auto", "text", "json"] = "auto"
-
-    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
-    @classmethod
-    def _is_a_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
-            raise ValueError("is not an http(s) URL")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must have no user, password, query or fragment")
-        _ = parts.port  # raises ValueError when it is none
-        return value.rstrip("/")
-
-    @field_validator("ollama_keep_alive")
-    @classmethod
-    def _is_a_duration(cls, value: str) -> str:
-        if not re.fullmatch(r"-?\d+|-?(\d+(\.\d+)?(ns|us|ms|s|m|h))+", value):
-            raise ValueError("is neither seconds nor a duration such as 10m, 1h30m or -1")
-        if not re.search(r"[1-9]", value):
-            raise ValueError("would turn every load into an unload; use seconds or a duration such as 10m")
-        return value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @property
-    def clocks(self) -> ClockSettings:
-        """What is set of the clocks of a model call."""
-        return ClockSettings(
-            load=self.ollama_load_timeout,
-            first_token=self.ollama_first_token_timeout,
-            between_tokens=self.ollama_between_tokens_timeout,
-            total=self.ollama_timeout,
-        )
-
-    @property
-    def models(self) -> Mapping[Literal["analyze", "generate"], str]:
-        """Model name by kind of step."""
-        return {"analyze": self.analyze_model, "generate": self.generate_model}
-
-
 class Settings(ModelSettings):
     """The worker's settings."""
 
-    supabase_url: str
-    supabase_service_role_key: SecretStr
-    redis_url: SecretStr | None = None
-    worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
-    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
-    model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
-    model_batch_wait: Seconds = 120
+    supabase_url: str = Field(description="URL of the Supabase project.", examples=["https://<ref>.supabase.co"])
+    supabase_service_role_key: SecretStr = Field(
+        description="The project's secret key (sb_secret_…, or the legacy service_role JWT)."
+    )
+    redis_url: SecretStr | None = Field(None, description="Not used yet: this version queues in memory and says so.")
+    worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(
+        default_factory=_default_worker_id,
+        description="A name of its own for each worker on the project; unset: host name and random digits.",
+    )
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = Field(1, description="Jobs in work at once.")
+    model_batch_size: Annotated[int, Field(ge=1, le=64)] = Field(
+        4,
+        description="With two models that do not fit into memory together, so many jobs are taken ahead "
+        "from a backlog, so that the models change once per batch.",
+    )
+    model_batch_wait: Seconds = Field(120, description="Seconds that a call waits at most for the models to change.")
 
-    retry_delay_base: Seconds = 1
-    lease_seconds: Annotated[int, Field(ge=5, le=3600)] = 20
-    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = 30
-    missed_event_grace: Seconds = 5
-    shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = 30
-    realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = 6
+    retry_delay_base: Seconds = Field(
+        1, description="Seconds before the first retry of a job; each further one waits twice as long."
+    )
+    lease_seconds: Annotated[int, Field(ge=5, le=3600)] = Field(
+        20, description="Seconds without progress after which the job of a worker is given to another."
+    )
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
+        30, description="Seconds between two heartbeats, which also find jobs that no event announced."
+    )
+    missed_event_grace: Seconds = Field(
+        5, description="A claimable job that no event announced counts as missed after so many seconds."
+    )
+    shutdown_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        30, description="Seconds that jobs in work get to finish when the worker is stopped; then they are handed back."
+    )
+    realtime_recycle_hours: Annotated[float, Field(ge=0.1, le=23)] = Field(
+        6, description="Realtime sessions are replaced after this many hours to twice as many."
+    )
 
-    http_listen: str | None = None
-    worker_api_token: SecretStr | None = None
+    http_listen: str | None = Field(
+        None,
+        description="HOST:PORT where /health, /metrics, /healthz and /readyz are answered (as --http; "
+        "needs the extra `http`); unset: nowhere.",
+        examples=["127.0.0.1:8001"],
+    )
+    worker_api_token: SecretStr | None = Field(
+        None,
+        description="Asked for as `Authorization: Bearer` by /health and /metrics; a must where other "
+        "machines can reach HTTP_LISTEN.",
+    )
 
     @field_validator("supabase_service_role_key")
     @classmethod
@@ -182,6 +143,15 @@ def load_settings(**overrides: Any) -> Settings:
 def load_model_settings(**overrides: Any) -> ModelSettings:
     """The same without the database's settings, for commands that need the model server only."""
     return _load(ModelSettings, overrides)
+
+
+def sources(settings: ModelSettings) -> dict[str, str]:
+    """Where each field's value comes from, by field name: `environment`, `.env`, or `default`."""
+    kind = type(settings)
+    where = dict.fromkeys(kind.model_fields, "default")
+    where.update(dict.fromkeys(DotEnvSettingsSource(kind)(), ".env"))
+    where.update(dict.fromkeys(EnvSettingsSource(kind)(), "environment"))
+    return {name: where[name] for name in kind.model_fields}
 
 
 def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:

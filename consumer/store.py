@@ -134,11 +134,19 @@ class Store:
         """Start a failed or cancelled job again, with all its retries."""
         return parsed(Decision, await self._rpc("retry_workflow_job", {"p_job": job_id}))
 
+    async def prune(self, older_than: timedelta, limit: int, *, dry_run: bool = False) -> int:
+        """Delete at most `limit` jobs that finished longer ago than that; gives how many (with `dry_run`, would be)."""
+        arguments = {"p_older_than": _interval(older_than), "p_limit": limit, "p_dry_run": dry_run}
+        answer = await self._rpc("prune_workflow_jobs", arguments)
+        if not isinstance(answer, int):
+            raise StoreUnavailable("prune_workflow_jobs gave no number: something other than PostgREST answered")
+        return answer
+
     async def audit(self, since: datetime | timedelta | None = None) -> Audit:
         """Check rows against history: of all jobs, or of those that changed since then or within so long."""
         arguments: JsonObject = {"p_limit": 1000}
         if isinstance(since, timedelta):
-            arguments["p_within"] = f"{since.total_seconds():.0f} seconds"
+            arguments["p_within"] = _interval(since)
         elif since is not None:
             arguments["p_since"] = since.isoformat()
         return parsed(Audit, await self._rpc("audit_workflow_jobs", arguments))
@@ -163,6 +171,10 @@ def _outcome_arguments(outcome: Outcome) -> JsonObject:
             return {"p_outcome": "released", "p_retry_in": delay}
         case Cancelled():
             return {"p_outcome": "cancelled"}
+
+
+def _interval(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.0f} seconds"
 
 
 def _failure(code: str, message: str, details: Mapping[str, object]) -> JsonObject:

@@ -1,14 +1,11 @@
-"""The exit codes of every command, in one place: those of sysexits.h, and three that it does not have.
-
-Click itself ends a command line that it cannot read with 2.
-"""
+"""The exit codes of every command, in one place: those of sysexits.h, and a few that it does not have."""
 
 from __future__ import annotations
 
-# A comparison that was asked for found a difference (`eval --baseline`, `replay`).
+EX_OK = 0
 EX_DIFFERENT = 1
+# Click's own; sysexits.h has 64.
 EX_USAGE = 2
-# The data is wrong, or what was asked for ended badly: a broken workflow, a failed job, a job in the wrong state.
 EX_DATAERR = 65
 EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
@@ -17,3 +14,16 @@ EX_IOERR = 74
 EX_CONFIG = 78
 # As a shell reports SIGINT.
 EX_INTERRUPTED = 130
+
+MEANINGS = {
+    EX_OK: "done",
+    EX_DIFFERENT: "a comparison found a difference (`eval --baseline`, `replay`); or nobody reads the output any more",
+    EX_USAGE: "the command line is wrong",
+    EX_DATAERR: "the data is wrong: a broken workflow, a failed job, a job in the wrong state, a violated rule",
+    EX_NOINPUT: "there is no such job or file",
+    EX_UNAVAILABLE: "a server does not answer, or a file or port cannot be had",
+    EX_CANTCREAT: "a file cannot be written",
+    EX_IOERR: "standard output cannot be written",
+    EX_CONFIG: "a setting, a key, a migration or a model is wrong or missing",
+    EX_INTERRUPTED: "interrupted by Ctrl-C",
+}

@@ -144,11 +144,17 @@ create function public.retry_workflow_job(p_job text) returns jsonb
 language sql volatile security invoker set search_path = '' as $$ select workflow_private.retry_job(p_job) $$;
 comment on function public.retry_workflow_job is 'Starts a failed or cancelled job again, with all its retries.';
 
-create function public.prune_workflow_jobs(p_older_than interval default '7 days', p_limit integer default 10000)
-returns integer language plpgsql security definer set search_path = '' as $$
+create function public.prune_workflow_jobs(
+  p_older_than interval default '7 days', p_limit integer default 10000, p_dry_run boolean default false
+) returns integer language plpgsql security definer set search_path = '' as $$
 declare
   v_pruned integer;
 begin
+  if p_dry_run then
+    return (select count(*) from (
+      select from public.workflow_generation_jobs o
+      where o.finished_at < clock_timestamp() - p_older_than limit p_limit) old);
+  end if;
   delete from public.workflow_generation_jobs j where j.id in (
     select o.id from public.workflow_generation_jobs o
     where o.finished_at < clock_timestamp() - p_older_than
@@ -160,7 +166,8 @@ begin
 end
 $$;
 comment on function public.prune_workflow_jobs is
-  'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many.';
+  'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many;
+with p_dry_run how many jobs it would delete.';
 
 create function public.cleanup_old_jobs() returns integer
 language sql volatile security definer set search_path = '' as $$

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import click
 
+from consumer.cli.configure import completion, config
 from consumer.cli.evaluate import evaluate
+from consumer.cli.group import Commands
+from consumer.cli.jobs import jobs, prune
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
@@ -16,7 +19,7 @@ from consumer.cli.watch import watch
 from consumer.cli.workflows import validate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="workflow-consumer")
 def main() -> None:
     """Insert a row, get a valid workflow: the worker and its tools.
@@ -27,8 +30,9 @@ def main() -> None:
 
 for command in (
     run, dev, demo,
-    submit, status, watch, show, cancel, retry,
-    reconcile, audit, replay,
+    submit, status, watch, show, cancel, retry, jobs,
+    reconcile, audit, replay, prune,
     validate, evaluate,
+    config, completion,
 ):  # fmt: skip
     main.add_command(command)

@@ -18,7 +18,7 @@ from consumer.settings import load_settings
 from consumer.sysexits import EX_INTERRUPTED, EX_NOINPUT, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
-    from consumer.settings import ModelSettings
+    from consumer.model_settings import ModelSettings
     from consumer.store import Store
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -76,13 +76,26 @@ def parse_since(context: click.Context, parameter: click.Parameter, value: str |
     """A duration such as 90s, 30m, 24h, 7d or 2w, or a time (ISO 8601; UTC when it names no offset)."""
     if value is None:
         return None
+    if (duration := _duration(value)) is not None:
+        return duration
     try:
-        if duration := re.fullmatch(r"(\d{1,6})([smhdw])", value):
-            return min(timedelta(seconds=int(duration[1]) * SECONDS[duration[2]]), LONGEST)
         at = datetime.fromisoformat(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} {_NO_TIME}") from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def parse_duration(context: click.Context, parameter: click.Parameter, value: str) -> timedelta:
+    """A duration such as 90s, 30m, 24h, 7d or 2w."""
+    duration = _duration(value)
+    if duration is None:
+        raise click.BadParameter(f"{value!r} is not a duration. Write for example 12h, 7d or 4w.")
+    return duration
+
+
+def _duration(text: str) -> timedelta | None:
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    return found and min(timedelta(seconds=int(found[1]) * SECONDS[found[2]]), LONGEST)
 
 
 def quiet_logs(settings: ModelSettings) -> None:

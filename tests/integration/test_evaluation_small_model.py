@@ -6,8 +6,8 @@ import pytest
 
 from consumer.cases import Case
 from consumer.evaluation import evaluate
+from consumer.model_settings import ModelSettings
 from consumer.scores import Score
-from consumer.settings import ModelSettings
 from devstack.model import ModelServer
 
 pytestmark = pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "demo", "dev", "eval", "reconcile", "replay", "retry", "run", "show", "status", "submit",
-        "validate",
+        "audit", "cancel", "completion", "config", "demo", "dev", "eval", "jobs", "prune", "reconcile", "replay",
+        "retry", "run", "show", "status", "submit", "validate", "watch",
     ]  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def test_these_are_the_commands() -> None:
 def test_every_command_has_help_with_an_example_of_itself(name: str, flag: str) -> None:
     done = run(name, flag)
     assert done.exit_code == 0
+    assert main.commands[name].callback.__doc__
     after = done.output.partition("Example:\n")[2]
     assert f"consumer {name}" in after.splitlines()[0], done.output
 
@@ -102,8 +104,49 @@ def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> N
     assert "Traceback" not in done.output
 
 
-NEEDING_SETTINGS = [["run"], ["submit", "x"], ["status", "job_1"], ["cancel", "job_1"], ["retry", "job_1"],
-                    ["reconcile"], ["audit"], ["show", "job_1"], ["replay", "job_1"]]  # fmt: skip
+def mistakes() -> Iterator[tuple[str, list[str]]]:
+    """Every kind of wrong argument, for every command and option that can have it."""
+    for name, command in sorted(main.commands.items()):
+        arguments = [item for item in command.params if isinstance(item, click.Argument)]
+        good = [GOOD.get(type(item.type).__name__, "job_1") for item in arguments if item.required]
+        yield f"{name}: no such option", [name, *good, "--no-such-option"]
+        yield f"{name}: one argument too many", [name, *(["job_1"] * len(arguments)), "job_2"]
+        if good:
+            yield f"{name}: no argument", [name]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.is_flag and option.name not in ("help", "http"):
+                flag = max(option.opts, key=len)
+                yield f"{name}: {flag} without a value", [name, *good, flag]
+                for bad in BAD.get(type(option.type).__name__, []):
+                    yield f"{name}: {flag} {bad}", [name, *good, flag, bad]
+                if option.name in ("since", "older_than"):
+                    yield f"{name}: {flag} soon", [name, *good, flag, "soon"]
+
+
+GOOD = {"Choice": "bash"}
+BAD = {"Choice": ["nonsense", ""], "IntRange": ["many", "-1", "99999999999"], "UUIDParameterType": ["me"]}
+MISTAKES = dict(mistakes())
+
+
+@pytest.mark.parametrize("arguments", MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_argument_is_one_line_that_leads_to_the_help(arguments: list[str]) -> None:
+    done = run(*arguments)
+    (line,) = done.stderr.splitlines()
+    assert (done.exit_code, done.stdout) == (EX_USAGE, ""), done.output
+    assert line.startswith("consumer: ")
+    assert line.endswith(f". See: consumer {arguments[0]} --help")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
+def test_what_is_no_command_is_one_line(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (EX_USAGE, 1)
+    assert done.stderr.endswith("See: consumer --help\n")
+
+
+NEEDING_SETTINGS = [["run"], ["submit", "x"], ["submit", "x", "--wait"], ["status", "job_1"], ["cancel", "job_1"],
+                    ["retry", "job_1"], ["reconcile"], ["audit"], ["show", "job_1"], ["replay", "job_1"], ["jobs"],
+                    ["prune"], ["config"], ["watch"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", NEEDING_SETTINGS)
@@ -116,7 +159,7 @@ def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> 
     ]
 
 
-@pytest.mark.parametrize("name", ["status", "cancel", "retry"])
+@pytest.mark.parametrize("name", ["status", "cancel", "retry", "watch"])
 @pytest.mark.parametrize("job_id", ["", "no such job", "x" * 65, "caf\udce9"])
 def test_what_can_be_no_jobs_id_is_named_without_asking_the_database(name: str, job_id: str) -> None:
     done = run(name, job_id)
