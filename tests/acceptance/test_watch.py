@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +12,9 @@ import pytest
 
 from consumer.sysexits import EX_DATAERR, EX_INTERRUPTED, EX_NOINPUT
 from tests.acceptance.conftest import hold, release, streaming
-from tests.processes import Process, environment, run_consumer, running, running_worker
+from tests.processes import Process, run_consumer, running, running_worker
 from tests.stacks import ThreadedStack
+from tests.terminal import on_a_terminal
 from tests.waiting import eventually
 
 JOBS = "public.workflow_generation_jobs"
@@ -161,21 +158,8 @@ def test_watching_sends_no_request_while_nothing_happens(stack: ThreadedStack, t
 def test_on_a_terminal_there_is_a_bar_and_the_cursor_is_given_back(
     stack: ThreadedStack, worker: Process, tmp_path: Path
 ) -> None:
-    screen, terminal = pty.openpty()
-    submitted = subprocess.Popen(
-        [sys.executable, "-m", "consumer", "submit", "Log a line", "--wait"], cwd=tmp_path, stdout=terminal,
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=environment({**stack.stack.env, "TERM": "xterm", "COLUMNS": "100"}),
-    )  # fmt: skip
-    os.close(terminal)
-    drawn = b""
-    try:
-        while piece := os.read(screen, 4096):
-            drawn += piece
-    except OSError:  # the other end is closed: how a terminal says that it is over
-        pass
-    assert submitted.wait(30) == 0
-    text = drawn.decode()
+    code, text = on_a_terminal("submit", "Log a line", "--wait", env=stack.stack.env, cwd=tmp_path)
+    assert code == 0
     assert re.search(r"completed .*━━━.* 100 %", text)
     assert re.match(r"job_\w+\r\n", text)
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

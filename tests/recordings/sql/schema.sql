@@ -222,13 +222,18 @@ end
 $$;
 ALTER FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) OWNER TO postgres;
 COMMENT ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) IS 'Writes the worker''s own row and answers what is claimable, since when, and when the next thing is due.';
-CREATE FUNCTION public.prune_workflow_jobs(p_older_than interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 10000) RETURNS integer
+CREATE FUNCTION public.prune_workflow_jobs(p_older_than interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 10000, p_dry_run boolean DEFAULT false) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
   v_pruned integer;
 begin
+  if p_dry_run then
+    return (select count(*) from (
+      select from public.workflow_generation_jobs o
+      where o.finished_at < clock_timestamp() - p_older_than limit p_limit) old);
+  end if;
   delete from public.workflow_generation_jobs j where j.id in (
     select o.id from public.workflow_generation_jobs o
     where o.finished_at < clock_timestamp() - p_older_than
@@ -239,8 +244,9 @@ begin
   return v_pruned;
 end
 $$;
-ALTER FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) OWNER TO postgres;
-COMMENT ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) IS 'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many.';
+ALTER FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) OWNER TO postgres;
+COMMENT ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) IS 'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many;
+with p_dry_run how many jobs it would delete.';
 CREATE FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean DEFAULT false, p_limit integer DEFAULT 1000) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1145,8 +1151,8 @@ REVOKE ALL ON FUNCTION public.cleanup_old_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cleanup_old_jobs() TO service_role;
 REVOKE ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) TO service_role;
-REVOKE ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) TO service_role;
+REVOKE ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) TO service_role;
 REVOKE ALL ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) TO service_role;
 REVOKE ALL ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p_write integer, p_lease_seconds integer, p_progress integer, p_phase text, p_logs jsonb, p_preview jsonb, p_checkpoint jsonb, p_observability jsonb) FROM PUBLIC;
