@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from consumer.cli.bench import bench
 from consumer.cli.configure import completion, config
 from consumer.cli.evaluate import evaluate
 from consumer.cli.group import Commands
@@ -33,6 +34,6 @@ for command in (
     submit, status, watch, show, cancel, retry, jobs,
     reconcile, audit, replay, prune,
     validate, evaluate,
-    config, completion,
+    config, bench, completion,
 ):  # fmt: skip
     main.add_command(command)

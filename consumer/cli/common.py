@@ -19,6 +19,7 @@ from consumer.sysexits import EX_INTERRUPTED, EX_NOINPUT, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
     from consumer.model_settings import ModelSettings
+    from consumer.settings import Settings
     from consumer.store import Store
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -55,8 +56,12 @@ def command(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return wrapper
 
 
-async def with_store(call: Callable[[Store], Awaitable[T]], known: Known = lambda error: None) -> T:
-    """Call the database with the settings' key. `known` turns the errors that this call expects into an exit.
+async def with_store(
+    call: Callable[[Store], Awaitable[T]], known: Known = lambda error: None, settings: Settings | None = None
+) -> T:
+    """Call the database with the key of the settings (None: read them).
+
+    `known` turns the errors that this call expects into an exit.
 
     Raises:
         SetupError: it did not answer, or not like a project of ours; one line says what to do.
@@ -64,7 +69,7 @@ async def with_store(call: Callable[[Store], Awaitable[T]], known: Known = lambd
     from consumer.app import connected  # the settings are checked before the heavy imports
     from consumer.preflight import explained
 
-    settings = load_settings()
+    settings = settings or load_settings()
     async with connected(settings) as store:
         try:
             return await call(store)

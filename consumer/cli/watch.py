@@ -41,7 +41,7 @@ async def follow(job_id: str | None, as_json: bool) -> None:
     """
     settings = load_settings()
     quiet_logs(settings)
-    last = await with_store(lambda store: _watched(store, settings, job_id, as_json))
+    last = await with_store(lambda store: _watched(store, settings, job_id, as_json), settings=settings)
     if job_id is not None and last is None:
         raise no_such_job(job_id)
     if last is not None and last.status != "completed":

@@ -38,8 +38,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "completion", "config", "demo", "dev", "eval", "jobs", "prune", "reconcile", "replay",
-        "retry", "run", "show", "status", "submit", "validate", "watch",
+        "audit", "bench", "cancel", "completion", "config", "demo", "dev", "eval", "jobs", "prune", "reconcile",
+        "replay", "retry", "run", "show", "status", "submit", "validate", "watch",
     ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_what_is_no_command_is_one_line(arguments: list[str]) -> None:
 
 NEEDING_SETTINGS = [["run"], ["submit", "x"], ["submit", "x", "--wait"], ["status", "job_1"], ["cancel", "job_1"],
                     ["retry", "job_1"], ["reconcile"], ["audit"], ["show", "job_1"], ["replay", "job_1"], ["jobs"],
-                    ["prune"], ["config"], ["watch"]]  # fmt: skip
+                    ["prune"], ["bench"], ["config"], ["watch"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", NEEDING_SETTINGS)
