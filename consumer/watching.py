@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -77,8 +76,9 @@ class Watching:
         return Binding(JOBS, RealtimePostgresChangesListenEvent.Update, self._on_row, f"id=eq.{self._job_id}")
 
     async def _listen(self) -> NoReturn:
-        waits = full_jitter()
-        for number in count(1):
+        waits, number = full_jitter(), 0
+        while True:
+            number += 1
             session = self._session = Session(
                 number, self._connect, self._feed, ready_timeout=READY_TIMEOUT, close_timeout=CLOSE_TIMEOUT
             )
@@ -92,7 +92,6 @@ class Watching:
             self._say(f"Realtime is lost: {session.loss.reason}; next try in {wait:.1f} s")
             self._on_gap()
             await asyncio.sleep(wait)
-        raise AssertionError("unreachable")
 
     async def _follow(self) -> JobState | None:
         while True:

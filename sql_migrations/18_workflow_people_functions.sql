@@ -166,8 +166,7 @@ begin
 end
 $$;
 comment on function public.prune_workflow_jobs is
-  'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many;
-with p_dry_run how many jobs it would delete.';
+  'Deletes jobs (at most p_limit) that finished, and workers last seen, that long ago. p_dry_run only counts the jobs.';
 
 create function public.cleanup_old_jobs() returns integer
 language sql volatile security definer set search_path = '' as $$

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import click
 
 from consumer.cli.common import fail
 from consumer.sysexits import EX_IOERR, EX_USAGE
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Commands(click.Group):
@@ -29,9 +32,9 @@ class Commands(click.Group):
                 result = super().invoke(ctx)
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            raise
         except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
             # what is still buffered would fail once more, loudly, when the program ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise fail(f"standard output: {error.strerror}. Write it somewhere else.", EX_IOERR) from error

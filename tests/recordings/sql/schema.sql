@@ -245,8 +245,7 @@ begin
 end
 $$;
 ALTER FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) OWNER TO postgres;
-COMMENT ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) IS 'Deletes jobs that finished (at most p_limit), and workers last seen, more than p_older_than ago. Answers how many;
-with p_dry_run how many jobs it would delete.';
+COMMENT ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer, p_dry_run boolean) IS 'Deletes jobs (at most p_limit) that finished, and workers last seen, that long ago. p_dry_run only counts the jobs.';
 CREATE FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean DEFAULT false, p_limit integer DEFAULT 1000) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
