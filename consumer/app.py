@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from consumer import systemd
 from consumer.errors import ConfigurationError, SetupError
 from consumer.metrics import Observer
 from consumer.ollama import ModelOptions, Ollama
@@ -47,6 +48,7 @@ async def run_worker(settings: Settings) -> None:
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
+        systemd.notify(systemd.status("starting: checking the database and the models"))
         checks = asyncio.create_task(_checks(settings, store, ollama), name="checks")
         for number in STOPS:
             loop.add_signal_handler(number, checks.cancel)

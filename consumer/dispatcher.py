@@ -23,6 +23,7 @@ from consumer.replies import Claim
 from consumer.retry import full_jitter
 from consumer.runner import Runner
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # A deadline is met a moment late, so that the database's clock has surely passed it.
 DEADLINE_SLACK = 0.05
@@ -65,6 +66,7 @@ class Dispatcher:
         self._slot_free = asyncio.Event()
         self._slot_free.set()
         self.missed_events = 0
+        self.sign = Sign("dispatcher")
 
     @property
     def free_slots(self) -> int:
@@ -81,7 +83,9 @@ class Dispatcher:
         try:
             while await self._next_ring():
                 self._claiming = True
+                self.sign.within(LONGEST_CALL)
                 await self._claim_and_start()
+                self.sign.rest()
                 self._claiming = False
         finally:
             self._ended.set()

@@ -20,6 +20,7 @@ from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
 from consumer.replies import Pulse
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # The canary's event comes within the server's idle poll interval (0.5 s) plus decoding; this allows for a busy one.
 CANARY_GRACE = 10.0
@@ -35,7 +36,7 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered."""
+    """Beats until cancelled. `healthy`: the last beat was answered. `sign`: its own sign of life."""
 
     def __init__(
         self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
@@ -51,10 +52,12 @@ class Heartbeat:
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
         self.healthy = False
+        self.sign = Sign("heartbeat")
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
         while True:
+            self.sign.within(self._rhythm.interval + self._rhythm.canary + LONGEST_CALL)
             self._sooner.clear()
             try:
                 await self.beat()

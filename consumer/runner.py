@@ -37,7 +37,7 @@ class Limits:
 
 
 class Runner:
-    """Runs attempts; one instance serves all slots of a worker."""
+    """Runs attempts; one instance serves all slots of a worker. `on_change` is called when `running` has changed."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Runner:
         self._limits = limits
         self._running: dict[JobId, Lease] = {}
         self._stopping = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> list[JobId]:
@@ -81,6 +82,7 @@ class Runner:
                 if older := self._running.get(job.id):
                     older.end(LeaseLost("this worker has claimed the job anew"))
                 self._running[job.id] = lease
+                self.on_change()
                 if hand_back:
                     lease.end(HandBack)
                 try:
@@ -96,6 +98,7 @@ class Runner:
                 finally:
                     if self._running.get(job.id) is lease:
                         del self._running[job.id]
+                        self.on_change()
 
     async def _outcome(self, job: Job, lease: Lease, steps: Steps) -> Outcome | None:
         work = asyncio.ensure_future(self._work(job, steps))

@@ -82,6 +82,19 @@ class Status:
             "tasks": len(asyncio.all_tasks()),
         }
 
+    def line(self) -> str:
+        """How the worker is, in one line for `systemctl status`."""
+        in_work = f"{len(self.runner.running)} job(s) in work"
+        if self.stopping():
+            return f"stopping, {in_work}"
+        if not self.announcer.started:
+            return "starting: waiting for Realtime"
+        if trouble := self.recovery.trouble:
+            return f"no jobs taken: {trouble.why}"
+        if self.announcer.degraded:
+            return f"degraded: no Realtime, jobs are found by heartbeat ({self.announcer.degraded}), {in_work}"
+        return f"ready, {in_work if self.runner.running else 'waiting for jobs'}"
+
     def health(self) -> Health:
         """All that `/health` says."""
         checks = {

@@ -26,6 +26,7 @@ from consumer.outcome import RetryPolicy
 from consumer.reconciler import Reconciler
 from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.runner import Limits, Runner
+from consumer.service import Service
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
@@ -74,13 +75,13 @@ class Worker:
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
-        self.announcer = Announcer(
-            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
-        )
+        self.announcer = Announcer(self.listener, self._changed, patience=settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
             self.recovery, self.speeds, self._stop.is_set,
         )  # fmt: skip
+        self.service = Service(self.status, (self.heartbeat.sign, self.dispatcher.sign, self.reconciler.sign))
+        self.runner.on_change = self.service.changed
 
     def _listener(self) -> Listener:
         settings, recycle = self._settings, self._settings.realtime_recycle_hours * 3600
@@ -112,6 +113,7 @@ class Worker:
                 tasks.create_task(self.announcer.run(), name="announcer"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
                 tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+                tasks.create_task(self.service.run(), name="service"),
             ]
             await self._stop.wait()
             await self._drain()
@@ -123,6 +125,7 @@ class Worker:
     async def _drain(self) -> None:
         grace = self._settings.shutdown_grace
         systemd.notify("STOPPING=1")
+        self.service.changed()
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
         async with asyncio.TaskGroup() as waits:
@@ -135,11 +138,13 @@ class Worker:
                 wait.cancel()
         await self.dispatcher.abandon()
 
-    def _model_server_changed(self) -> None:
-        trouble = self.recovery.trouble
-        systemd.notify(f"STATUS={self.announcer.status if trouble is None else f'no jobs taken: {trouble.why}'}")
+    def _changed(self) -> None:
+        self.service.changed()
         self.heartbeat.soon()
-        if trouble is None:
+
+    def _model_server_changed(self) -> None:
+        self._changed()
+        if self.recovery.trouble is None:
             self.bell.ring("recovered")
 
     def _subscribed(self) -> None:
