@@ -12,6 +12,7 @@ from consumer.cli.evaluate import evaluate
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
+from consumer.cli.service import unit
 from consumer.cli.show import replay, show
 from consumer.cli.workflows import validate
 
@@ -25,5 +26,6 @@ def main() -> None:
     """
 
 
+main.add_command(unit)
 for command in (run, dev, demo, submit, status, show, cancel, retry, replay, reconcile, audit, validate, evaluate):
     main.add_command(command)

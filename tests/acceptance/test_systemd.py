@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from consumer.faults import FaultPoint
 from tests.acceptance.conftest import hold, release, streaming
+from tests.conftest import ROOT
 from tests.crashing import QUIET, Fault, started
+from tests.debian import program
+from tests.jailed import UNABLE
 from tests.notified import Manager, manager
-from tests.processes import running
+from tests.processes import environment, running
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
 
@@ -101,3 +107,28 @@ def test_without_a_watchdog_a_ready_worker_says_nothing_but_news(
         systemd.wait_for("READY=1")
         assert systemd.is_silent(SILENCE)
         assert worker.stop() == 0
+
+
+def test_it_works_within_what_the_unit_allows(stack: ThreadedStack, tmp_path: Path) -> None:
+    program("systemd-analyze")
+    unit = ROOT / "deploy" / "workflow-consumer.service"
+    worker = [sys.executable, "-m", "consumer", "run", "--http", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "tests.jailed", str(unit), *worker]
+    said = tmp_path / "said"
+    with said.open("wb") as file, subprocess.Popen(command, env=environment(stack.stack.env), stderr=file) as jailed:
+        try:
+            eventually(
+                "it is ready", lambda: "ready: waiting for jobs" in said.read_text() or jailed.poll() is not None
+            )
+            if jailed.returncode == UNABLE:
+                pytest.skip("this kernel or its headers cannot lock a process up as systemd does")
+            stack.submit("locked up ")
+            eventually("the job is done", lambda: stack.statuses() == {"completed": 1})
+            (port,) = re.findall(r"answering on (http://[^\"]+)", said.read_text())
+            assert [httpx.get(port + path, trust_env=False).status_code for path in ("/health", "/metrics")] == [
+                200
+            ] * 2
+            jailed.terminate()
+            assert jailed.wait(60) == 0, said.read_text()
+        finally:
+            jailed.kill()
