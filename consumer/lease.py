@@ -44,7 +44,10 @@ class Ledger(Protocol):
 
 
 class Lease:
-    """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`."""
+    """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`.
+
+    `claimed_at`: since when the attempt runs.
+    """
 
     def __init__(self, store: Ledger, job: Job) -> None:
         self._store = store
@@ -54,7 +57,7 @@ class Lease:
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._urgent = False
-        self._claimed_at = self._last_write = time.monotonic()
+        self.claimed_at = self._last_write = time.monotonic()
         self._progressed = True
         self._allowed_until = 0.0
         self._work: asyncio.Future[Any] | None = None
@@ -146,7 +149,7 @@ class Lease:
         """The database's clock: its reading at the claim, and what has passed since. None lets it put its own."""
         if self._job.updated_at is None:
             return None
-        return (self._job.updated_at + timedelta(seconds=time.monotonic() - self._claimed_at)).isoformat()
+        return (self._job.updated_at + timedelta(seconds=time.monotonic() - self.claimed_at)).isoformat()
 
     def _set(self, *, urgent: bool, **fields: object) -> None:
         sooner = (urgent and not self._urgent) or not self._dirty

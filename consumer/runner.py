@@ -8,12 +8,14 @@ writes it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from loguru import logger
 
+from consumer import canonical
 from consumer.errors import InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
@@ -145,10 +147,10 @@ class Runner:
                 outcome = _storable(outcome, job, error)
             await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
-        name = type(outcome).__name__.lower() if applied else "refused"
+        seconds = time.monotonic() - lease.claimed_at
+        canonical.say(job, outcome, applied=applied, seconds=seconds, observability=steps.observability)
         code = str(outcome.code) if isinstance(outcome, Retry | Failed) else ""
-        _canonical_line(name, code, steps.observability)
-        self._bench.observer.settled(name, code)
+        self._bench.observer.settled(type(outcome).__name__.lower() if applied else "refused", code)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before another try; a stop cuts it short, and then there is not much time left."""
@@ -182,10 +184,3 @@ def _sentence(outcome: Outcome) -> str:
             return "Handed back to the queue"
         case Cancelled():
             return "Cancelled"
-
-
-def _canonical_line(name: str, code: str, observability: JsonObject) -> None:
-    """One line per attempt, after the write: the outcome as it stands in the database."""
-    fields = {key: observability.get(key) for key in ("output_tokens", "tokens_per_second", "total_time_ms")}
-    reason = {"code": code} if code else {}
-    logger.bind(**fields, **reason).info("job {}", name)
