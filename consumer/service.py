@@ -47,7 +47,7 @@ class Service:
             await asyncio.sleep(self._pause)
 
     def _news(self) -> list[str]:
-        line, words = systemd.status(self._status.line()), []
+        line, words = systemd.status(self._status.sentence), []
         if self._status.announcer.started and not self._ready:
             self._ready = True
             words.append("READY=1")

@@ -82,8 +82,9 @@ class Status:
             "tasks": len(asyncio.all_tasks()),
         }
 
-    def line(self) -> str:
-        """How the worker is, in one line for `systemctl status`."""
+    @property
+    def sentence(self) -> str:
+        """How the worker is, for systemd's STATUS."""
         in_work = f"{len(self.runner.running)} job(s) in work"
         if self.stopping():
             return f"stopping, {in_work}"

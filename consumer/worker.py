@@ -75,7 +75,7 @@ class Worker:
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
-        self.announcer = Announcer(self.listener, self._changed, patience=settings.heartbeat_seconds)
+        self.announcer = Announcer(self.listener, self._say, patience=settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
             self.recovery, self.speeds, self._stop.is_set,
@@ -138,12 +138,13 @@ class Worker:
                 wait.cancel()
         await self.dispatcher.abandon()
 
-    def _changed(self) -> None:
+    def _say(self) -> None:
+        """How the worker is has changed: tell systemd, and the worker's row."""
         self.service.changed()
         self.heartbeat.soon()
 
     def _model_server_changed(self) -> None:
-        self._changed()
+        self._say()
         if self.recovery.trouble is None:
             self.bell.ring("recovered")
 

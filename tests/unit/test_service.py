@@ -31,7 +31,7 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manag
 
 
 def status() -> Any:
-    return SimpleNamespace(line=lambda: "ready", stopping=lambda: False, announcer=SimpleNamespace(started=True))
+    return SimpleNamespace(sentence="ready", stopping=lambda: False, announcer=SimpleNamespace(started=True))
 
 
 @asynccontextmanager
