@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from consumer.cli import main
 from consumer.unit import Unit
 from tests.conftest import ROOT
 from tests.debian import program
+from tests.processes import environment
 
 PROGRAM = Path("/opt/workflow-consumer/current/bin/consumer")
 NAMES = {False: "workflow-consumer.service", True: "workflow-consumer@.service"}
@@ -54,6 +56,17 @@ def test_the_paths_and_the_user_of_this_installation_are_in_it() -> None:
         "User=flow", "EnvironmentFile=/srv/env", "LoadCredential=SUPABASE_SERVICE_ROLE_KEY:/srv/key",
         "ExecStart=/srv/consumer run",
     } <= set(lines)  # fmt: skip
+
+
+def test_it_starts_the_command_that_printed_it_by_the_path_it_was_called_by(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(Path(sys.executable).parents[1])
+    called = tmp_path / "current/bin/consumer"
+    said = subprocess.run([called, "unit"], env=environment({}), capture_output=True, text=True, check=True)
+    assert f"ExecStart={called} run" in said.stdout.splitlines()
+    said = subprocess.run(
+        [sys.executable, "-m", "consumer", "unit"], env=environment({}), capture_output=True, text=True, check=True
+    )
+    assert f"ExecStart={Path(sys.executable).parent}/consumer run" in said.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
