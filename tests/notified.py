@@ -27,14 +27,22 @@ class Manager:
             pass
         return self.heard[-1]
 
-    def is_silent(self, seconds: float) -> bool:
-        """Whether nothing comes for so long, once what has already come is taken."""
+    def waiting(self) -> list[str]:
+        """Takes the datagrams that have come and were not looked at."""
+        known = len(self.heard)
         self._channel.setblocking(False)
         try:
             while True:
                 self.next()
         except BlockingIOError:
-            self._channel.settimeout(seconds)
+            return self.heard[known:]
+        finally:
+            self._channel.settimeout(60)
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long, once what has already come is taken."""
+        self.waiting()
+        self._channel.settimeout(seconds)
         try:
             self.next()
         except TimeoutError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,7 @@ def model() -> ScriptedModel:
 
 
 @pytest.fixture(scope="module")
-def busy(model: ScriptedModel) -> Any:
+def busy(model: ScriptedModel) -> Iterator[ThreadedStack]:
     with threaded_stack(instant=True, model=model) as stack:
         yield stack
 
@@ -85,30 +86,47 @@ def over(stack: ThreadedStack) -> int:
     return sum(count for status, count in stack.statuses().items() if status in ("completed", "failed"))
 
 
-@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_nothing_that_is_somebodys_is_in_the_log(
-    busy: ThreadedStack, model: ScriptedModel, tmp_path: Path, level: str
-) -> None:
-    worker = work_through(busy, model, tmp_path, level)
-    assert set(busy.statuses()) == {"completed", "failed"}
-    text = "\n".join(worker.lines).lower()
+@dataclass(frozen=True)
+class Run:
+    """What a busy worker wrote; `attempts` are those that the database knows, `rows` how each job ended."""
+
+    worker: Process
+    attempts: list[str]
+    rows: dict[str, str]
+
+
+@pytest.fixture(scope="module", params=["INFO", "DEBUG"])
+def run(
+    request: pytest.FixtureRequest, busy: ThreadedStack, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    worker = work_through(busy, model, tmp_path_factory.mktemp("busy"), request.param)
+    attempts = busy.psql("select job_id, attempt from public.workflow_job_events where kind = 'claimed'").splitlines()
+    return Run(
+        worker, attempts, dict(row.split("|") for row in busy.psql(f"select id, status from {JOBS}").splitlines())
+    )
+
+
+def test_nothing_that_is_somebodys_is_in_the_log(busy: ThreadedStack, run: Run) -> None:
+    assert set(run.rows.values()) == {"completed", "failed"}
+    text = "\n".join(run.worker.lines).lower()
     keys = busy.stack.keys
     secrets = {"secret key": keys.secret, "anon": keys.anon, "role": keys.service_role, "signature": keys.jwt_secret}
     found = [name for name, value in {**PRIVATE, **secrets}.items() if value.lower() in text]
     assert found == []
     assert "eyj" not in text  # how every JWT begins
-    assert all(line.startswith("{") for line in worker.lines)
-    assert {line["worker"] for line in worker.logs} == {"busy"}
 
 
-def test_one_line_says_all_about_an_attempt(busy: ThreadedStack, model: ScriptedModel, tmp_path: Path) -> None:
-    worker = work_through(busy, model, tmp_path, "INFO")
-    lines = [line for line in worker.logs if "outcome" in line]
-    attempts = busy.psql("select job_id, attempt from public.workflow_job_events where kind = 'claimed'").splitlines()
-    assert sorted(f"{line['job']}|{line['attempt']}" for line in lines) == sorted(attempts)
-    rows = dict(row.split("|") for row in busy.psql(f"select id, status from {JOBS}").splitlines())
-    last = {line["job"]: line["outcome"] for line in lines}
-    assert last == rows
+def test_every_line_is_json_with_its_worker_and_none_is_a_librarys_chatter(run: Run) -> None:
+    assert all(line.startswith("{") for line in run.worker.lines)
+    assert {line["worker"] for line in run.worker.logs} == {"busy"}
+    of_libraries = [line for line in run.worker.logs if "logger" in line]
+    assert [line for line in of_libraries if line["level"] in ("DEBUG", "INFO")] == []
+
+
+def test_one_line_says_all_about_an_attempt(run: Run) -> None:
+    lines = [line for line in run.worker.logs if "outcome" in line]
+    assert sorted(f"{line['job']}|{line['attempt']}" for line in lines) == sorted(run.attempts)
+    assert {line["job"]: line["outcome"] for line in lines} == run.rows
     (first, *_) = [line for line in lines if line["outcome"] == "completed"]
     assert {"worker", "mode", "retry", "max_retries", "attempt_ms", "model", "input_tokens", "output_tokens",
             "tokens_per_second", "total_time_ms", "doorbell", "repairs"} <= set(first)  # fmt: skip

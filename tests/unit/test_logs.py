@@ -104,12 +104,13 @@ def test_in_the_journal_text_has_no_time_and_no_line_of_it_can_forge_a_priority(
 
 
 def test_a_standard_error_that_was_led_elsewhere_is_not_the_journal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    configure_logs()
-    logger.info("here")
-    assert said(capsys).startswith("{")
+    with journal(monkeypatch, tmp_path) as path:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+        configure_logs()
+        logger.info("here")
+    assert path.read_text().startswith("{")
 
 
 def test_pythons_own_warnings_are_lines_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,8 +69,7 @@ def test_the_same_news_is_told_once(listening: Manager) -> None:
     service = Service(status(), ())
     service.changed()
     service.changed()
-    assert listening.next() == "READY=1\nSTATUS=ready"
-    assert listening.is_silent(0.05)
+    assert listening.waiting() == ["READY=1\nSTATUS=ready"]
 
 
 @pytest.mark.parametrize(
