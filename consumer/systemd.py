@@ -22,7 +22,7 @@ def notify(*words: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.setblocking(False)  # a systemd that does not read must not stop the event loop
             channel.connect("\0" + address[1:] if address.startswith("@") else address)
-            channel.sendall("\n".join(words).encode())
+            channel.sendall("\n".join(words).encode(errors="replace"))
     except OSError as error:
         logger.warning("systemd could not be notified: {}", error)
 

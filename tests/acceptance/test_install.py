@@ -112,7 +112,9 @@ def test_settings_and_key_are_for_root_alone(installed: Path) -> None:
     modes = {name: mode for name, (mode, _) in picture(installed / "etc").items() if "workflow-consumer" in name}
     assert modes["workflow-consumer"] == 0o700
     assert modes["workflow-consumer/env"] == modes["workflow-consumer/SUPABASE_SERVICE_ROLE_KEY"] == 0o600
-    assert "SUPABASE_SERVICE_ROLE_KEY=" not in (installed / ETC / "env").read_text()
+    example = (ROOT / "deploy/env.example").read_text()
+    assert (installed / ETC / "env").read_text() == example.replace("SUPABASE_SERVICE_ROLE_KEY=\n", "")
+    assert (installed / ETC / "SUPABASE_SERVICE_ROLE_KEY").read_text().strip() == ""
 
 
 def test_the_operators_command_reads_the_settings_of_the_service(installed: Path) -> None:
@@ -190,6 +192,7 @@ def test_uninstalled_settings_stay_until_they_are_purged_and_then_nothing_is_lef
         (["--workers", "many"], {}, "--workers: many is not a number"),
         (["--prefix", "relative"], {}, "--prefix: relative is not a plain absolute path"),
         (["--workers"], {}, "--workers needs a value"),
+        (["--purge"], {}, "--purge goes with --uninstall"),
         (["--packages", "/usr"], {}, "give the consumer itself with --wheel"),
         (["--wheel", "/none.whl"], {}, "there is no file /none.whl"),
         ([], {"PYTHON": "/usr/bin/false"}, "Python 3.11 or newer is needed"),

@@ -18,6 +18,7 @@ from consumer.heartbeat import Heartbeat, Rhythm
 from consumer.lanes import Lanes
 from consumer.reconciler import Reconciler
 from consumer.service import Service
+from consumer.status import Status
 from consumer.vitals import Sign
 from tests.notified import Manager, manager
 
@@ -70,6 +71,29 @@ def test_the_same_news_is_told_once(listening: Manager) -> None:
     service.changed()
     service.changed()
     assert listening.waiting() == ["READY=1\nSTATUS=ready"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"started": False}, "starting: waiting for Realtime"),
+        ({}, "ready, waiting for jobs"),
+        ({"running": ["a", "b"]}, "ready, 2 job(s) in work"),
+        ({"degraded": "HTTP 503"}, "degraded: no Realtime, jobs are found by heartbeat (HTTP 503), 0 job(s) in work"),
+        ({"degraded": "HTTP 503", "why": "it hangs"}, "no jobs taken: it hangs"),
+        ({"stopping": True, "why": "it hangs", "running": ["a"]}, "stopping, 1 job(s) in work"),
+    ],
+)
+def test_one_sentence_says_how_the_worker_is(given: dict[str, Any], sentence: str) -> None:
+    why = given.get("why")
+    worker: Any = SimpleNamespace(
+        stopping=lambda: given.get("stopping", False),
+        announcer=SimpleNamespace(started=given.get("started", True), degraded=given.get("degraded")),
+        recovery=SimpleNamespace(trouble=SimpleNamespace(why=why) if why else None),
+        runner=SimpleNamespace(running=given.get("running", [])),
+        dispatcher=SimpleNamespace(paused=False),
+    )
+    assert Status.sentence.__get__(worker) == sentence
 
 
 @pytest.mark.parametrize(
