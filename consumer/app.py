@@ -36,10 +36,11 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         SetupError: the surroundings are wrong; one line says what to do.
     """
-    if settings.redis_url is not None:
-        logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
     loop, catalog = asyncio.get_running_loop(), Catalog.load(settings.workflow_catalog)
     async with AsyncExitStack() as stack:
+        stack.enter_context(logger.contextualize(worker=settings.worker_id))
+        if settings.redis_url is not None:
+            logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
         face = http_face(settings)

@@ -31,7 +31,9 @@ class Service:
         self._signs = signs
         self._said = ""
         self._ready = False
-        self._pause = (systemd.watchdog_seconds() or PAUSE * WORDS) / WORDS
+        watchdog = systemd.watchdog_seconds()
+        self._food = [] if watchdog is None else ["WATCHDOG=1"]
+        self._pause = PAUSE if watchdog is None else watchdog / WORDS
 
     def changed(self) -> None:
         """Say how the worker is, if that is news."""
@@ -61,7 +63,7 @@ class Service:
         if stuck:
             logger.error("stuck, systemd's watchdog is not fed: {}", ", ".join(stuck))
             return self._news()
-        words = [*self._news(), "WATCHDOG=1"]
+        words = [*self._news(), *self._food]
         if self._status.stopping() or not self._ready:
             words.append(systemd.extension(self._pause + MARGIN))
         return words

@@ -6,7 +6,6 @@ import signal
 from datetime import datetime, timedelta
 
 import click
-from loguru import logger
 
 from consumer.cli.common import EX_DATAERR, command, fail, parse_since, print_json, with_store
 from consumer.errors import EX_UNAVAILABLE, StoreError
@@ -37,8 +36,7 @@ async def run(pull_missing: bool, http: str | None) -> None:
     asked = {"pull_missing": pull_missing or None, "http_listen": http}
     settings = load_settings(**{name: value for name, value in asked.items() if value is not None})
     configure_logs(settings.log_level, settings.log_format)
-    with logger.contextualize(worker=settings.worker_id):
-        await run_worker(settings)
+    await run_worker(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # it has stopped: one signal more must not change the exit code
 

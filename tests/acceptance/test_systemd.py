@@ -38,20 +38,27 @@ def systemd(tmp_path: Path) -> Iterator[Manager]:
         yield listening
 
 
+def news(systemd: Manager) -> str:
+    """The next datagram that is more than a request for time, which a slow machine makes come more often."""
+    while systemd.next().startswith("EXTEND_TIMEOUT_USEC="):
+        pass
+    return systemd.heard[-1]
+
+
 def test_a_whole_life_is_told_in_order(stack: ThreadedStack, systemd: Manager, tmp_path: Path) -> None:
     stack.call(hold(stack))
     with running("run", env={**stack.stack.env, **systemd.env}, cwd=tmp_path) as worker:
-        assert systemd.next() == "STATUS=starting: checking the database and the models"
-        assert systemd.next().startswith("STATUS=starting: waiting for Realtime\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=")
-        assert systemd.next() == "READY=1\nSTATUS=ready, waiting for jobs"
+        assert news(systemd) == "STATUS=starting: checking the database and the models"
+        assert news(systemd).startswith("STATUS=starting: waiting for Realtime\nEXTEND_TIMEOUT_USEC=")
+        assert news(systemd) == "READY=1\nSTATUS=ready, waiting for jobs"
         stack.submit("held ")
-        assert systemd.next() == "STATUS=ready, 1 job(s) in work"
+        assert news(systemd) == "STATUS=ready, 1 job(s) in work"
         stack.call(streaming(stack))
         worker.process.send_signal(signal.SIGTERM)
-        assert systemd.next() == "STOPPING=1"
-        assert systemd.next() == "STATUS=stopping, 1 job(s) in work"
+        assert news(systemd) == "STOPPING=1"
+        assert news(systemd) == "STATUS=stopping, 1 job(s) in work"
         stack.call(release(stack))
-        assert systemd.next() == "STATUS=stopping, 0 job(s) in work"
+        assert news(systemd) == "STATUS=stopping, 0 job(s) in work"
         assert worker.wait() == 0
 
 

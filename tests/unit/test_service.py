@@ -61,6 +61,14 @@ async def test_a_task_that_is_stuck_withholds_the_watchdogs_food_and_nothing_els
         await heard(listening, "WATCHDOG=1")
 
 
+async def test_where_systemd_does_not_watch_it_is_not_fed(listening: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC")
+    monkeypatch.setattr("consumer.service.PAUSE", 0.01)
+    async with running(Service(status(), ()).run()):
+        await heard(listening, "READY=1")
+        assert await asyncio.to_thread(listening.is_silent, 0.2)
+
+
 async def test_outside_systemd_the_pulse_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     await Service(status(), ()).run()
