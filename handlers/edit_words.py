@@ -26,7 +26,8 @@ _NOT = re.compile(
     r"|\b(?:step|node|action|block)s? (?:to|that|which|for) (?:\w+ )?(?:remov|delet)\w*"
 )
 _ADDS = re.compile(
-    r"\b(?:add\w*|insert\w*|append|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
+    r"\b(?:add\w*|insert\w*|(?:put|place) an?\b|append"
+    r"|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
     r"|agreg\w*|ajout\w*|aggiung\w*|adicion\w*|voeg|добав\w*|statt|ersetz\w*|reempla\w*|rempla\w*)|追加|添加|추가|जोड़|أضف"
 )
 _CHANGES = re.compile(

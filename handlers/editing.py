@@ -9,6 +9,7 @@ from consumer.job import JsonObject
 from handlers.assemble import edge_into, entry_points, new_node
 from handlers.draft import Draft, Edge, Names, Node
 from handlers.edit_words import clears, removable
+from handlers.inserting import insert
 from schemas.clean import one_line
 from schemas.subject import Known
 
@@ -28,12 +29,13 @@ def apply_edit(draft: Draft, answer: JsonObject, known: Known) -> frozenset[str]
     told = _text(answer.get("explanation"))[:MAX_TOLD]
     _change(draft, answer.get("change"), known)
     fresh = _add(draft, answer.get("add"), known)
+    insert(draft, fresh, known.prompt)
     removed = _remove(draft, answer.get("remove"), known.prompt)
     if _state(draft) == before:
         draft.explanation = _UNCHANGED
     else:
         draft.explanation = " ".join(filter(None, (told or "The workflow was changed as asked.", removed)))
-    return fresh
+    return frozenset(node.id for node in fresh)
 
 
 def _state(draft: Draft) -> str:
@@ -70,7 +72,7 @@ def _set(draft: Draft, node: Node, config: Any, known: Known) -> None:
             node.config = {**node.config, name: value}
 
 
-def _add(draft: Draft, added: Any, known: Known) -> frozenset[str]:
+def _add(draft: Draft, added: Any, known: Known) -> list[Node]:
     names, nodes = Names(draft.ids), {node.id: node for node in draft.nodes}
     fresh: list[Node] = []
     for key, raw in _entries(added):
@@ -85,7 +87,7 @@ def _add(draft: Draft, added: Any, known: Known) -> frozenset[str]:
         draft.edges.extend(edge_into(nodes, after, node) for after in entry_points(raw.get("after")))
         fresh.append(node)
     draft.nodes.extend(fresh)
-    return frozenset(node.id for node in fresh)
+    return fresh
 
 
 def _entries(added: Any) -> Iterator[tuple[str, JsonObject]]:

@@ -144,6 +144,7 @@ def schema_of(prompt: str) -> JsonObject:
 def test_only_the_kinds_of_change_that_the_words_speak_of_are_possible() -> None:
     assert set(schema_of("Change the text to hello")) == {"explanation", "change"}
     assert set(schema_of("Add a Telegram message")) == {"explanation", "add"}
+    assert set(schema_of("Put a filter between In and Tell")) == {"explanation", "add"}
     assert set(schema_of("Remove the log")) == {"explanation", "change", "remove"}
     assert set(schema_of("Replace Slack by Discord")) == {"explanation", "add", "change", "remove"}
     assert set(schema_of("better please")) == {"explanation", "change"}
