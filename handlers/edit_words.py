@@ -105,11 +105,11 @@ def names(draft: Draft, prompt: str, node: Node) -> bool:
     # "Slack-Schritt" names Slack.
     text = f"{prompt} {prompt.replace('-', ' ')}".lower()
     return node.type in named_types(text, draft.catalog) or any(
-        len(word) > 2 and _stands(word.lower(), text) for word in words
+        len(word) > 2 and stands(word.lower(), text) for word in words
     )
 
 
-def _stands(word: str, text: str) -> bool:
+def stands(word: str, text: str) -> bool:
     """Whether the text holds the word as a whole; the borders are ASCII, as in `search`."""
     start = text.find(word)
     while start >= 0:

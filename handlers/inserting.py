@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from handlers.draft import Draft, Edge, Node
-from handlers.edit_words import names
+from handlers.edit_words import names, stands
 from schemas import graph
 
 _BETWEEN = re.compile(
@@ -33,20 +33,41 @@ def insert(draft: Draft, fresh: Sequence[Node], prompt: str) -> None:
 def _places(draft: Draft, old: dict[str, Node], prompt: str) -> list[Edge]:
     """The edges between old nodes that are to lead through the new ones: one for "between", all inputs for "before"."""
     edges = [edge for edge in draft.edges if edge.source in old and edge.target in old]
-    for one, other in _BETWEEN.findall(prompt):
-        first, second = _named(draft, old, one), _named(draft, old, other)
-        for ends in ((first, second), (second, first)):
-            joining = [edge for edge in edges if edge.source in ends[0] and edge.target in ends[1]]
+    between, before = _BETWEEN.findall(prompt), _BEFORE.findall(prompt)
+    for named in (_called, _meant):
+        for one, other in between:
+            ends = named(draft, old, one), named(draft, old, other)
+            joining = _joining(edges, *ends) or _joining(edges, *reversed(ends))
             if len(joining) == 1:
                 return joining
-    for text in _BEFORE.findall(prompt):
-        named = _named(draft, old, text)
-        if len(named) == 1 and not named & _merges(old):
-            return [edge for edge in edges if edge.target in named]
+        for text in before:
+            found = named(draft, old, text)
+            if len(found) == 1 and not found & _merges(old):
+                return [edge for edge in edges if edge.target in found]
     return []
 
 
-def _named(draft: Draft, old: dict[str, Node], text: str) -> set[str]:
+def _joining(edges: list[Edge], sources: set[str], targets: set[str]) -> list[Edge]:
+    return [edge for edge in edges if edge.source in sources and edge.target in targets]
+
+
+def _called(draft: Draft, old: dict[str, Node], text: str) -> set[str]:
+    """The nodes whose own id or label stands in the text; "Tell support" does not name "Tell"."""
+    said = {
+        name: max((own for own in (name.lower(), node.label.lower()) if _telling(own, text)), key=len, default="")
+        for name, node in old.items()
+    }
+    longest = max(said.values(), key=len, default="")
+    return {name for name, own in said.items() if own and (own == longest or own not in longest)}
+
+
+def _telling(own: str, text: str) -> bool:
+    """Whether the text holds it; short words, such as the label "A", are words of the language."""
+    return (len(own) > 2 or any(char.isdigit() for char in own)) and stands(own, text)
+
+
+def _meant(draft: Draft, old: dict[str, Node], text: str) -> set[str]:
+    """Also those that the text names by their type, and the trigger where it says so."""
     start = _TRIGGER.search(text) is not None
     return {name for name, node in old.items() if names(draft, text, node) or (start and draft.is_trigger(node))}
 

@@ -60,6 +60,15 @@ def test_a_new_node_is_wired_and_placed_between_the_two_that_the_words_name(prom
     assert flow["nodes"][4]["position"] == {"x": 1014, "y": -43}
 
 
+def test_a_label_of_one_letter_is_not_named_by_a_word_of_the_sentence() -> None:
+    nodes = [FLOW["nodes"][0], {**FLOW["nodes"][1], "id": "n1"}, {**FLOW["nodes"][2], "id": "n2", "label": "A"}]
+    ways = [("start", "n1"), ("start", "n2"), ("n1", "n2")]
+    edges = [{"id": f"e{source}{target}", "source": source, "target": target} for source, target in ways]
+    flow = {**FLOW, "nodes": nodes, "edges": edges}
+    assert ("filter_1", "n1") in pairs(edited("Add a filter between start and a step n1", FILTER, flow=flow))
+    assert ("filter_1", "n2") in pairs(edited("Add a filter between n1 and n2", FILTER, flow=flow))
+
+
 def test_two_new_nodes_in_a_row_go_between_together() -> None:
     flow = edited("Add a filter and a log between get and tell", FILTER, log("n1"))
     assert pairs(flow) == {
@@ -127,3 +136,11 @@ def test_new_nodes_that_lead_to_each_other_lose_nothing() -> None:
     flow = edited("Add two logs between get and tell", log("n2"), log("n1"))
     assert {("start", "get"), ("tell", "end")} <= pairs(flow)
     assert {"log_output_1", "log_output_2"} <= {node["id"] for node in flow["nodes"]}
+
+
+def test_of_two_places_that_the_words_may_mean_none_is_taken() -> None:
+    twin = {**FLOW["nodes"][2], "id": "tell_2", "label": "Tell support", "position": {"x": 0, "y": 900}}
+    edge = {"id": "d", "source": "get", "target": "tell_2"}
+    flow = {**FLOW, "nodes": [*FLOW["nodes"], twin], "edges": [*FLOW["edges"], edge]}
+    assert {("get", "tell"), ("get", "tell_2")} < pairs(edited("Add a filter between get and Slack", FILTER, flow=flow))
+    assert ("filter_1", "tell_2") in pairs(edited("Add a filter between get and Tell support", FILTER, flow=flow))
