@@ -13,6 +13,8 @@ _BETWEEN = re.compile(
     r"\b(?:between|zwischen|entre|tussen|tra|между)\s+([^.;:\n]{1,120}?)\s+(?:and|und|y|et|e|en|и)\s+([^.;:\n]{1,120})"
 )
 _BEFORE = re.compile(r"\b(?:before|in front of|vor|avant|antes de|prima di|перед)\s+([^.,;:\n]{1,120})")
+# So many places of one prompt are looked at.
+MAX_SAID = 4
 _TRIGGER = re.compile(r"\b(?:trigger|start|auslöser|déclencheur|disparador)\b")
 
 
@@ -33,7 +35,7 @@ def insert(draft: Draft, fresh: Sequence[Node], prompt: str) -> None:
 def _places(draft: Draft, old: dict[str, Node], prompt: str) -> list[Edge]:
     """The edges between old nodes that are to lead through the new ones: one for "between", all inputs for "before"."""
     edges = [edge for edge in draft.edges if edge.source in old and edge.target in old]
-    between, before = _BETWEEN.findall(prompt), _BEFORE.findall(prompt)
+    between, before = _BETWEEN.findall(prompt)[:MAX_SAID], _BEFORE.findall(prompt)[:MAX_SAID]
     for named in (_called, _meant):
         for one, other in between:
             ends = named(draft, old, one), named(draft, old, other)
