@@ -109,8 +109,10 @@ class _Row:
         return Renewal(held=True)
 
     async def settle(
-        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
-    ) -> bool:
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject,
+        checkpoint: JsonObject | None = None,
+    ) -> bool:  # fmt: skip
+        self._checkpoint.update(checkpoint or {})
         self.outcome = outcome
         self.attempts += not isinstance(outcome, Released)
         for step, figures in observability.get("phases", {}).items():

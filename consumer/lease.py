@@ -38,8 +38,9 @@ class Ledger(Protocol):
         """Extend the lease and write progress."""
 
     async def settle(
-        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
-    ) -> bool:
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject,
+        checkpoint: JsonObject | None = None,
+    ) -> bool:  # fmt: skip
         """Apply the outcome; False when the job is no longer this attempt's."""
 
 
@@ -134,6 +135,13 @@ class Lease:
         lines = self._pending.logs or []
         self._pending = replace(self._pending, logs=None)
         return lines
+
+    def take_checkpoint(self) -> JsonObject | None:
+        """The finished steps not yet known to be stored, for the settling write, which may overtake a renewal."""
+        under_way = self._unanswered.checkpoint if self._unanswered else None
+        steps = {**(under_way or {}), **(self._pending.checkpoint or {})}
+        self._pending, self._urgent = replace(self._pending, checkpoint=None), False
+        return steps or None
 
     async def flush(self) -> None:
         """Write all that is pending; after a failure the rest is left to the keeper."""

@@ -127,19 +127,23 @@ class Runner:
         """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
         lease.log(_sentence(outcome))
         lease.allow(self._limits.unwritten)  # what is finished keeps its job until it is written
-        logs = lease.take_logs()
+        logs, checkpoint = lease.take_logs(), lease.take_checkpoint()
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
         reached(FaultPoint.BEFORE_SETTLE, job)
         for pause in full_jitter(base=0.5, cap=LONGEST_PAUSE):
             try:
-                applied = await self._store.settle(job, outcome, logs=logs, observability=steps.observability)
+                applied = await self._store.settle(
+                    job, outcome, logs=logs, observability=steps.observability, checkpoint=checkpoint
+                )
                 break
             except StoreError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     logger.error("giving the outcome up, the lease will bring the job back: {}", error)
                     return
                 logger.warning("the outcome could not be written, trying again: {}", error)
-                outcome = _storable(outcome, job, error)
+                # What the database refuses may be the answers, which are only of use to a replay.
+                outcome = outcome if checkpoint and _about_the_data(error) else _storable(outcome, job, error)
+                checkpoint = None if _about_the_data(error) else checkpoint
             await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
         name = type(outcome).__name__.lower() if applied else "refused"
@@ -159,11 +163,15 @@ class Runner:
 
 def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:
     """What to write after this error: the same again, or an honest failure when the database refuses the outcome."""
-    if not (isinstance(error, StoreRefused) and error.about_the_data):
+    if not _about_the_data(error):
         return outcome
     if isinstance(outcome, Failed):
         return Released(60, "outcome refused by the database")
     return Failed("INTERNAL", InternalError.public, {"attempt": job.attempt, "phase": "settle", "retryable": False})
+
+
+def _about_the_data(error: StoreError) -> bool:
+    return isinstance(error, StoreRefused) and error.about_the_data
 
 
 def _sentence(outcome: Outcome) -> str:
