@@ -79,6 +79,16 @@ def test_the_part_of_the_catalogue_that_the_prompt_alone_chooses_holds_the_label
     assert sum(len(offered(case, CATALOG)) for case in create) / len(create) <= 4
 
 
+def test_it_holds_those_of_prompts_that_the_words_of_the_catalogue_were_not_first_written_for() -> None:
+    """Blind, 80 of 87 labels of the first 40 and, once the catalogue had learned from them, 71 of 75 of the other 34.
+
+    Now 159 of 162, with 2.4 types on offer in the mean.
+    """
+    cases = read_cases((ROOT / "tests" / "corpus" / "chosen_types.jsonl").read_text("utf-8"), "p", CATALOG)
+    assert recall(cases) >= 0.97
+    assert sum(len(offered(case, CATALOG)) for case in cases) / len(cases) <= 4
+
+
 def test_an_edit_has_the_types_that_are_there_at_hand_also_those_of_an_old_editor() -> None:
     old = {"nodes": [{"id": "limit_3", "type": "custom", "data": {"type": "custom", "config": {}}}]}
     edit = case(mode="edit", current_workflow=old, nodes=["slack_message", "limit", "jira"])
