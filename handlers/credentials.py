@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from handlers.draft import Draft
-from schemas.rules_nodes import filled
+from schemas.rules_nodes import filled, stands_in
 from schemas.subject import Known
-from schemas.templates import is_template
 
 
 def blank_invented(draft: Draft, known: Known) -> None:
@@ -15,7 +14,7 @@ def blank_invented(draft: Draft, known: Known) -> None:
         for field in kind.fields if kind else ():
             value = node.config.get(field.name)
             given = known.secret(value) if field.credential else known.account(value)
-            if field.from_user and filled(field, value) and not given and not is_template(value):
+            if field.from_user and filled(field, value) and not given and not stands_in(field, value):
                 node.config[field.name] = ""
                 text = f"{field.name} held an invented value; it was emptied."
                 draft.mended("INVENTED_CREDENTIAL", text, "nodes", index, "config", field.name)

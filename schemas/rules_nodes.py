@@ -47,9 +47,14 @@ def filled(field: Field, value: object) -> bool:
     return value is not None and value != [] and value != {}
 
 
+def stands_in(field: Field, value: object) -> bool:
+    """Whether the value is a template that stands for one of the field's type."""
+    return is_template(value) and not field.fixed
+
+
 def well_typed(field: Field, value: object) -> bool:
     """Whether the value has the field's type. A template may stand for anything; true is not a number."""
-    if is_template(value):
+    if stands_in(field, value):
         return True
     if isinstance(value, bool) and field.type != "boolean":
         return False
@@ -58,7 +63,7 @@ def well_typed(field: Field, value: object) -> bool:
 
 def allowed(field: Field, value: object) -> bool:
     """Whether a well-typed value is one of the field's options and written as its format says; templates are."""
-    if is_template(value):
+    if stands_in(field, value):
         return True
     if field.options and not field.open and value not in field.options:
         return False
@@ -67,7 +72,7 @@ def allowed(field: Field, value: object) -> bool:
 
 def invented(subject: Subject, field: Field, value: object) -> bool:
     """Whether a filled credential or account field holds what the user never gave."""
-    if is_template(value):
+    if stands_in(field, value):
         return False
     if subject.known is None:
         return field.credential and is_placeholder(value)

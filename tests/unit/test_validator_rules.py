@@ -208,8 +208,33 @@ def test_a_node_that_an_edit_drops_must_be_named_in_the_explanation() -> None:
 
 def test_a_template_may_stand_for_an_option() -> None:
     flow = valid()
-    config_of(flow, 0)["method"] = "{{input.method}}"
+    config_of(flow, 4)["level"] = "{{input.level}}"
     assert codes(flow) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "field"),
+    [
+        ("webhook", {"method": "{{input.method}}"}, "method"),
+        ("interval", {"interval": "{{input.every}}"}, "interval"),
+        ("schedule", {"time": "{{input.time}}", "timezone": "UTC"}, "time"),
+        ("schedule", {"time": "09:00", "timezone": "{{input.zone}}"}, "timezone"),
+    ],
+)
+def test_a_template_cannot_stand_for_when_or_how_a_trigger_starts(kind: str, config: Flow, field: str) -> None:
+    flow = valid()
+    flow["nodes"][0] |= {"type": kind, "config": config}
+    (violation,) = validate_workflow(flow, CATALOG)
+    assert (violation.code, violation.pointer) == ("INVALID_OPTION", f"/nodes/0/config/{field}")
+
+
+@pytest.mark.parametrize("length", [10, 190, 5000])
+def test_a_reference_is_checked_however_long_it_is(length: int) -> None:
+    flow = valid()
+    config_of(flow, 4)["message"] = "{{input." + "a" * length + "}}"
+    assert codes(flow) == []
+    config_of(flow, 4)["message"] = "{{secrets." + "a" * length + "}}"
+    assert codes(flow) == ["BROKEN_TEMPLATE_REFERENCE"]
 
 
 def test_templates_may_stand_for_any_type_and_code_may_hold_braces() -> None:
