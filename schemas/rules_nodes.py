@@ -9,6 +9,7 @@ from schemas.catalog import Field, NodeType
 from schemas.clean import one_line
 from schemas.formats import WANTED, follows
 from schemas.forms import form_faults
+from schemas.loose_secrets import loose_secrets, unknown_secret
 from schemas.subject import Json, Subject, is_placeholder, pointer
 from schemas.templates import is_template
 
@@ -99,6 +100,11 @@ def _config(subject: Subject, index: int, node: Json, kind: NodeType) -> Iterato
             yield Violation("MISSING_REQUIRED_FIELD", where, text, _filling(field))
     if kind.name == "form":
         yield from form_faults(node["config"], pointer("nodes", index, "config"))
+    for place, secret in loose_secrets(kind, node["config"]):
+        if unknown_secret(secret, subject.known):
+            text = f"{one_line(str(place[-1]))} holds a secret that the user never gave."
+            where = pointer("nodes", index, "config", *place)
+            yield Violation("INVENTED_CREDENTIAL", where, text, "Leave it empty; the user fills it in.")
 
 
 def _filling(field: Field) -> str:

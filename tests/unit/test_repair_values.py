@@ -11,7 +11,7 @@ from consumer.errors import WorkflowInvalid
 from handlers.coerce import coerce
 from handlers.existing import recover_type
 from schemas.catalog import Field, FieldType
-from schemas.validator import validate_workflow
+from schemas.validator import advise, validate_workflow
 from tests.unit.handlers_kit import CATALOG, answer, codes, job, log, slack, step_of, validated, workflow_of
 
 
@@ -253,3 +253,14 @@ def test_a_template_in_a_trigger_gives_way_to_the_default(kind: str, field: str,
 def test_a_long_reference_that_the_engine_cannot_read_is_rewritten() -> None:
     flow = workflow_of(job(), answer(slack("trigger", message="{{trigger." + "a" * 300 + "}}")))
     assert config_of(flow, "slack_message")["message"] == "{{input." + "a" * 300 + "}}"
+
+
+def test_a_secret_that_was_invented_for_a_header_is_emptied_and_one_from_the_config_stays() -> None:
+    headers = {"Authorization": "Bearer sk-invented", "X-Api-Key": "given-by-the-user", "Accept": "text/html"}
+    call = step_of("http_request", "trigger", url="https://a.example", headers=headers)
+    value = validated(job("Call https://a.example", config={"apiKey": "given-by-the-user"}), answer(call))
+    config = config_of(value["workflow"], "http_request")
+    assert config["headers"] == {"Authorization": "", "X-Api-Key": "given-by-the-user", "Accept": "text/html"}
+    assert value["workflow"]["requiredCredentials"] == [{"node": "http_request_1", "field": "headers.Authorization"}]
+    assert not [warning for warning in advise(value["workflow"], CATALOG) if warning.code == "NEEDLESS_ENTRY"]
+    assert "INVENTED_CREDENTIAL" in codes(value)
