@@ -136,12 +136,11 @@ class Lease:
         self._pending = replace(self._pending, logs=None)
         return lines
 
-    def take_checkpoint(self) -> JsonObject | None:
-        """The finished steps not yet known to be stored, for the settling write, which may overtake a renewal."""
+    @property
+    def unstored(self) -> JsonObject | None:
+        """The finished steps not yet known to be stored: the settling write carries them, as it may come first."""
         under_way = self._unanswered.checkpoint if self._unanswered else None
-        steps = {**(under_way or {}), **(self._pending.checkpoint or {})}
-        self._pending, self._urgent = replace(self._pending, checkpoint=None), False
-        return steps or None
+        return {**(under_way or {}), **(self._pending.checkpoint or {})} or None
 
     async def flush(self) -> None:
         """Write all that is pending; after a failure the rest is left to the keeper."""

@@ -127,7 +127,7 @@ class Runner:
         """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
         lease.log(_sentence(outcome))
         lease.allow(self._limits.unwritten)  # what is finished keeps its job until it is written
-        logs, checkpoint = lease.take_logs(), lease.take_checkpoint()
+        logs, checkpoint = lease.take_logs(), lease.unstored
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
         reached(FaultPoint.BEFORE_SETTLE, job)
         for pause in full_jitter(base=0.5, cap=LONGEST_PAUSE):

@@ -46,8 +46,6 @@ async def test_every_one_of_many_instant_jobs_keeps_both_answers(stack: Threaded
         kept = [(await parts.ended(job_id))["checkpoint"] for job_id in ids]
         assert [sorted(checkpoint) for checkpoint in kept] == [["analyze", "generate"]] * 40
         assert len(parts.net.of("settle_workflow_job")) == 40
-        # Its two answers cost a job no more than two writes, and the last one often none.
-        assert len(parts.net.of("renew_workflow_job")) <= 2 * 40
 
 
 async def test_an_answer_whose_renewal_is_overtaken_by_the_settle_is_kept(stack: ThreadedStack) -> None:
