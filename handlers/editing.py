@@ -57,10 +57,12 @@ def _change(draft: Draft, changes: Any, known: Known) -> None:
 def _beyond(draft: Draft, configs: Mapping[str, JsonObject], prompt: str) -> str:
     """The sentence that tells of changed nodes which the request does not name, when it names others."""
     old = [node for node in draft.nodes if node.id in configs]
-    asked = {node.id for node in old if names(draft, prompt, node)}
-    beyond = [node for node in old if asked and node.id not in asked and node.config != configs[node.id]]
+    changed = [node for node in old if node.config != configs[node.id]]
+    beyond = [node for node in changed if not names(draft, prompt, node)]
+    if not beyond or (len(beyond) == len(changed) and not any(names(draft, prompt, node) for node in old)):
+        return ""
     told = ", ".join(f"{one_line(node.label or node.type)} ({one_line(node.id)})" for node in beyond)
-    return one_line(f"Also changed, though the request does not name it: {told}.", MAX_BEYOND) if beyond else ""
+    return one_line(f"Also changed, though the request does not name it: {told}.", MAX_BEYOND)
 
 
 class _Index:
