@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from consumer.errors import ConfigurationError, SetupError
-from consumer.metrics import Observer
+from consumer.metrics import Observer, Observers
 from consumer.ollama import ModelOptions, Ollama
 from consumer.preflight import check_database, check_models
 from consumer.settings import ModelSettings, Settings
@@ -25,6 +25,7 @@ from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
     from consumer.http import Face
+    from consumer.traces import Tracing
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -44,6 +45,7 @@ async def run_worker(settings: Settings) -> None:
         face = http_face(settings)
         if face is not None:
             stack.callback(face.close)
+        observer = observers(face, tracing_to(settings), stack)
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
@@ -54,7 +56,7 @@ async def run_worker(settings: Settings) -> None:
         if checks.cancelled():
             logger.info("stopped before it had begun")
             return
-        worker = Worker(settings, store, ollama, checks.result(), catalog, face.observer if face else Observer())
+        worker = Worker(settings, store, ollama, checks.result(), catalog, observer)
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
@@ -77,6 +79,38 @@ def http_face(settings: Settings) -> Face | None:
             f'--http needs packages that are not installed ({error}). Run: pip install "workflow-consumer[http]"'
         ) from error
     return Face(settings.http_place, settings.worker_api_token)
+
+
+def tracing_to(settings: Settings) -> Tracing | None:
+    """What sends traces; None when no endpoint is set, and then none of its packages is loaded.
+
+    Raises:
+        ConfigurationError: its packages are missing, or an OTEL_* variable is wrong.
+    """
+    if settings.traces_url is None:
+        return None
+    try:
+        from consumer.traces import Tracing
+
+        return Tracing(settings.traces_url, worker_id=settings.worker_id, model_server=settings.ollama_local_url)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT needs packages that are not installed ({error}). "
+            'Run: pip install "workflow-consumer[otel]"'
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"OTEL_…: a variable has a wrong value ({error}). Correct or remove it.") from error
+
+
+def observers(face: Face | None, tracing: Tracing | None, stack: AsyncExitStack) -> Observer:
+    """What keeps figures and traces, as far as they are asked for; what is left of them is sent when `stack` ends."""
+    kept: list[Observer] = []
+    if face is not None:
+        kept.append(face.observer)
+    if tracing is not None:
+        stack.push_async_callback(tracing.aclose)
+        kept.append(tracing)
+    return Observers(*kept)
 
 
 async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:

@@ -55,11 +55,28 @@ class Job(BaseModel):
     checkpoint: dict[str, Checkpoint | None] | None = None
     observability: JsonObject | None = None
     created_at: datetime
+    # Since when it could be claimed.
+    run_at: datetime | None = None
     started_at: datetime | None = None
     # The database's clock at the claim.
     updated_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    error_details: JsonObject | None = None
     traceparent: str | None = None
+
+    @property
+    def pickup_seconds(self) -> float | None:
+        """From when it could be claimed (insert, rescue, end of a back-off) to its claim, by the database's clock."""
+        if self.run_at is None or self.updated_at is None:
+            return None
+        return max(0.0, (self.updated_at - self.run_at).total_seconds())
+
+    @property
+    def rescued(self) -> bool:
+        """Whether the attempt before this one did not outlive its lease."""
+        history = (self.error_details or {}).get("history") or [{}]
+        last = (history[-1].get("code"), history[-1].get("attempt"))
+        return last == ("LEASE_LOST", self.attempt - 1)
 
 
 @dataclass(frozen=True, slots=True)

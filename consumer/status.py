@@ -23,6 +23,8 @@ from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.speed import Speed, Speeds
 
+MODEL_SERVER_STATES = ("working", "suspect", "given up")
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -134,11 +136,17 @@ class Status:
         looked_into = self.recovery.suspicion
         return [*alarms, *([f"looking into the model server: {looked_into}"] if looked_into else [])]
 
+    @property
+    def model_server_state(self) -> str:
+        """One of MODEL_SERVER_STATES."""
+        if self.recovery.trouble:
+            return "given up"
+        return "suspect" if self.recovery.suspicion else "working"
+
     def _model_server(self) -> JsonObject:
         trouble = self.recovery.trouble
-        state = "given up" if trouble else "suspect" if self.recovery.suspicion else "working"
         return {
-            "state": state,
+            "state": self.model_server_state,
             "trouble": None if trouble is None else trouble.as_json(),
             "cures": self.recovery.cures,
             "both_models_fit": self.lanes.both_fit,

@@ -29,8 +29,8 @@ from consumer.runner import Limits, Runner
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
-from consumer.steps import Workbench
 from consumer.store import Store
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
 

@@ -117,7 +117,7 @@ async def reads(caller: Caller, call: str) -> tuple[int, int]:
     [
         ("select public.claim_workflow_jobs('w1', 5, 20, 'key')", 100),
         ("select public.claim_workflow_jobs('w1', 5, 20, 'key', p_prefer => 'generate')", 200),
-        ("select public.heartbeat_workflow_worker('w1')", 1100),
+        ("select public.heartbeat_workflow_worker('w1')", 2100),
         ("select public.submit_workflow_job('p')", 20),
     ],
 )
