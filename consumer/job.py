@@ -15,6 +15,8 @@ Attempt = NewType("Attempt", int)
 JsonObject = dict[str, Any]
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+# W3C Trace Context, its ids and flags as groups; ids of zeros and version ff are invalid.
+TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$"
 
 
 class Phase(StrEnum):

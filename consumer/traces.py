@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, format_trace_id, set_span_in_context
 
-from consumer.job import Job
+from consumer.job import TRACEPARENT_PATTERN, Job
 from consumer.metrics import Begun, Ended, Event, Observer
 from consumer.spans import AttemptSpans
 from consumer.status import identity
@@ -32,15 +32,13 @@ from consumer.status import identity
 SERVICE = "workflow-consumer"
 # Seconds for what is left to send when the worker ends.
 LAST_SPANS = 3.0
-# W3C Trace Context; ids of zeros and version ff are invalid.
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 class Tracing(Observer):
     """Sends spans to `endpoint` (a whole URL) from a bounded queue, in its own thread; what it cannot send is lost.
 
     Raises:
-        ValueError: an OTEL_* variable is no number.
+        ValueError: an OTEL_* variable has a wrong value.
     """
 
     def __init__(self, endpoint: str, *, worker_id: str, model_server: str) -> None:
@@ -121,7 +119,7 @@ class _Exporter(SpanExporter):
 
 def _parent(job: Job) -> Context:
     """The context that the row names; an invalid one is ignored, as the standard asks for."""
-    found = _TRACEPARENT.fullmatch(job.traceparent or "")
+    found = re.fullmatch(TRACEPARENT_PATTERN, job.traceparent or "")
     if found is None:
         return Context()
     trace_id, span_id, flags = (int(part, 16) for part in found.groups())
