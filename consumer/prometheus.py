@@ -81,7 +81,7 @@ class _Live(Collector):
         yield _gauge("realtime_degraded", "1: jobs are found by heartbeat only", announcer.degraded is not None)
         yield _gauge("realtime_broadcast_ready", "1: the faster doorbell is connected too", listener.broadcast_ready)
         yield _count("realtime_sessions", "Realtime sessions begun, planned ones too", listener.sessions)
-        yield _count("realtime_losses", "Realtime sessions lost or not come about; each is tried anew", listener.losses)
+        yield _count("realtime_reconnects", "Sessions lost or not come about; each is tried anew", listener.losses)
 
     def _model_server(self) -> Iterator[Metric]:
         recovery, lanes = self._status.recovery, self._status.lanes
