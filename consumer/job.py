@@ -57,8 +57,8 @@ class Job(BaseModel):
     checkpoint: dict[str, Checkpoint | None] | None = None
     observability: JsonObject | None = None
     created_at: datetime
-    # Since when it could be claimed.
-    run_at: datetime | None = None
+    # Since when it could be claimed; `infinity`, which nobody but a claim by name reaches, is no moment of Python's.
+    run_at: datetime | str | None = Field(default=None, union_mode="left_to_right")
     started_at: datetime | None = None
     # The database's clock at the claim.
     updated_at: datetime | None = None
@@ -69,7 +69,7 @@ class Job(BaseModel):
     @property
     def pickup_seconds(self) -> float | None:
         """From when it could be claimed (insert, rescue, end of a back-off) to its claim, by the database's clock."""
-        if self.run_at is None or self.updated_at is None:
+        if not isinstance(self.run_at, datetime) or self.updated_at is None:
             return None
         return max(0.0, (self.updated_at - self.run_at).total_seconds())
 

@@ -47,7 +47,7 @@ class Ledger(Protocol):
 class Lease:
     """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`.
 
-    `on_renewed` is called when a renewal was answered, whatever the answer.
+    `on_renewed` is called after each renewal.
     """
 
     def __init__(self, store: Ledger, job: Job, on_renewed: Callable[[], None] = lambda: None) -> None:
@@ -207,7 +207,6 @@ class Lease:
             logger.warning("renewing the lease failed, trying again: {}", error)
             return
         written, self._unanswered = self._unanswered, None
-        self._on_renewed()
         self._obey(answer)
         if any((written.checkpoint or {}).values()):
             reached(FaultPoint.CHECKPOINTED, self._job)
@@ -215,5 +214,7 @@ class Lease:
     def _obey(self, answer: Renewal) -> None:
         if not answer.held:
             self.end(LeaseLost("another attempt owns the job, or it is over"))
-        elif answer.cancel_requested:
+            return
+        self._on_renewed()
+        if answer.cancel_requested:
             self.end(JobCancelled("its user asked to cancel"))

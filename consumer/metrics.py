@@ -79,7 +79,7 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A renewal was answered."""
+    """The lease was renewed."""
 
 
 @dataclass(frozen=True, slots=True)

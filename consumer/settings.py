@@ -137,12 +137,12 @@ class Settings(ModelSettings):
     worker_api_token: SecretStr | None = None
 
     otel_exporter_otlp_endpoint: str | None = Field(
-        None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
+        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
     )
     otel_exporter_otlp_traces_endpoint: str | None = Field(
-        None, description="The same as a whole URL; it is used as it is."
+        default=None, description="The same as a whole URL; it is used as it is."
     )
-    otel_sdk_disabled: bool = Field(False, description="Send no traces, whatever the endpoint.")
+    otel_sdk_disabled: bool = Field(default=False, description="Send no traces, whatever the endpoint.")
 
     @field_validator("supabase_service_role_key")
     @classmethod

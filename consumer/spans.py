@@ -2,8 +2,8 @@
 
     attempt ── claim · analyze ── chat MODEL · workflow_generation ── chat MODEL · validation · settle
 
-Attributes hold names, codes and figures only. `gen_ai.*` as the semantic conventions name them; what they have no name
-for is under `workflow_consumer.`; durations in seconds.
+A claim lasts from its doorbell to its answer; a call, from its turn on. Attributes hold names, codes and figures only:
+`gen_ai.*` as the semantic conventions name them, and what they have no name for under `workflow_consumer.`, in seconds.
 """
 
 from __future__ import annotations

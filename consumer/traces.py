@@ -49,7 +49,8 @@ class Tracing(Observer):
         self._provider = TracerProvider(
             resource=who.merge(OTELResourceDetector().detect()), id_generator=self._ids, shutdown_on_exit=False
         )
-        self._provider.add_span_processor(BatchSpanProcessor(_Exporter(endpoint)))
+        self._exporter = _Exporter(endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(SERVICE, version)
         self._model_server = model_server
         self._attempts: dict[tuple[str, int], AttemptSpans] = {}
@@ -80,9 +81,12 @@ class Tracing(Observer):
                 loop.call_soon_threadsafe(sent.set)
 
         threading.Thread(target=send, name="last spans", daemon=True).start()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(LAST_SPANS):
                 await sent.wait()
+        except TimeoutError:
+            if not self._exporter.failing:
+                logger.warning("the last traces could not be sent within {:g} s", LAST_SPANS)
 
 
 class _Ids(RandomIdGenerator):
@@ -95,21 +99,21 @@ class _Ids(RandomIdGenerator):
 
 
 class _Exporter(SpanExporter):
-    """Says once that spans do not arrive, and once that they do again. Called in the processor's thread."""
+    """Says once that spans do not arrive (`failing`), and once that they do again. Called in the processor's thread."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
         self._exporter = OTLPSpanExporter(endpoint)
-        self._failing = False
+        self.failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
-        was, self._failing = self._failing, result is not SpanExportResult.SUCCESS
-        if self._failing and not was:
+        was, self.failing = self.failing, result is not SpanExportResult.SUCCESS
+        if self.failing and not was:
             logger.warning(
                 "traces are lost: {} does not take them. Is a collector for OTLP over HTTP there?", self._endpoint
             )
-        elif was and not self._failing:
+        elif was and not self.failing:
             logger.info("traces arrive again")
         return result
 
