@@ -159,6 +159,19 @@ def test_a_job_in_the_middle_of_a_call_is_sent_whole_when_the_worker_stops(
     assert named(spans, "attempt").attributes["workflow_consumer.outcome"] == "released"
 
 
+def test_an_attempt_that_lost_its_lease_is_sent_whole_and_named_so(stack: ThreadedStack, tmp_path: Path) -> None:
+    stack.call(hold(stack))
+    with traced(stack, tmp_path) as (_, kept):
+        job_id = inserted(stack)
+        stack.call(streaming(stack))
+        stack.psql(f"update {JOBS} set attempt = attempt + 1", user="supabase_admin")
+        spans = kept.of(job_id)
+        stack.call(release(stack))
+    assert sorted(span.name for span in spans) == sorted(ANALYSIS)
+    attempt = named(spans, "attempt")
+    assert (attempt.error, attempt.attributes["error.type"]) == ("LEASE_LOST", "LEASE_LOST")
+
+
 def test_a_receiver_that_is_away_costs_one_warning_and_no_job(stack: ThreadedStack, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts, and never answers
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
