@@ -97,6 +97,9 @@ class _Live(Collector):
         yield _gauge("realtime_ready", "1: a session is fed", status.listener.state is ListenerState.READY)
         yield _count("realtime_sessions", "Realtime sessions begun", status.listener.sessions)
         yield _count("missed_events", "Jobs claimed that no event had announced", status.dispatcher.missed_events)
+        redis = status.redis
+        yield _gauge("redis_up", "1: Redis spreads the doorbells", redis is not None and redis.trouble is None)
+        yield _count("redis_fallbacks", "Times that Redis was lost", redis.fallbacks if redis else 0)
 
     def _model_server(self) -> Iterator[Metric]:
         recovery, lanes = self._status.recovery, self._status.lanes
