@@ -1,6 +1,6 @@
 """What Redis saves and costs: claims per job and insert → claim with several workers, with it and without, in one run.
 
-`python -m benchmarks.redis [--workers 4] [--jobs 40]`. Real processes, the instant model; the two crews take turns, so
+`python -m benchmarks.redis [--workers 4] [--jobs 12]`. Real processes, the instant model; the two crews take turns, so
 that both meet the same machine. Claims are counted by PostgreSQL. One figure is a ratio, the others are counts.
 """
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--jobs", type=int, default=40, help="per round and crew")
+    parser.add_argument("--jobs", type=int, default=12, help="per round and crew")
     options = parser.parse_args()
     claims: dict[str, list[float]] = {"without": [], "with": []}
     waits: dict[str, list[float]] = {"without": [], "with": []}
@@ -74,18 +74,13 @@ async def _measured(stack: ThreadedStack, jobs: int) -> tuple[int, list[float]]:
 
 
 def _report(workers: int, claims: dict[str, list[float]], waits: dict[str, list[float]]) -> None:
-    for crew in claims:
-        per_job = ", ".join(f"{figure:.2f}" for figure in claims[crew])
-        print(f"claims per job, {workers} workers, {crew} Redis: {statistics.mean(claims[crew]):.2f} ({per_job})")
-    for name, of in (
-        ("median", statistics.median),
-        ("90th percentile", lambda values: sorted(values)[-len(values) // 10]),
-    ):
-        figures = {crew: of(values) for crew, values in waits.items()}
-        ratio = figures["with"] / figures["without"]
-        print(
-            f"insert → claim, {name}, with / without Redis: {ratio:.2f} ({figures['with']:.1f} ms / {figures['without']:.1f} ms)"
-        )
+    for crew, counts in claims.items():
+        rounds = ", ".join(f"{figure:.2f}" for figure in counts)
+        print(f"claims per job, {workers} workers, {crew} Redis: {statistics.mean(counts):.2f} (rounds: {rounds})")
+    for name, share in (("median", 0.5), ("90th percentile", 0.9)):
+        figures = {crew: sorted(values)[int(len(values) * share)] for crew, values in waits.items()}
+        ratio, times = figures["with"] / figures["without"], f"{figures['with']:.1f} / {figures['without']:.1f} ms"
+        print(f"insert → claim, {name}, with Redis / without: {ratio:.2f} ({times})")
 
 
 if __name__ == "__main__":
