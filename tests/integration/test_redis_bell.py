@@ -43,6 +43,12 @@ async def claims_of(team: Crew, how_many: int = JOBS_EACH) -> int:
     return team.claims - before
 
 
+def taken(redis: RedisServer) -> set[str]:
+    """The jobs that are told to be taken."""
+    keys = [key.decode() for key in redis.do("KEYS", "*:job:*")]
+    return {key.rsplit(":", 1)[1] for key in keys if redis.do("GET", key) == b"taken"}
+
+
 def was_done_once(stack: ThreadedStack) -> None:
     """Every job was claimed once and completed, and the history agrees with the rows."""
     assert stack.psql(f"select count(*) from {JOBS} where (status, attempt, retry_count) <> ('completed', 1, 0)") == "0"
@@ -107,8 +113,13 @@ async def test_a_busy_worker_leaves_a_new_job_to_an_idle_one(stack: ThreadedStac
         await asyncio.to_thread(stack.call, streaming(stack))
         (busy,) = team.busy
         before = busy.claims
+        await until("the first is told", lambda: taken(redis) == {first})
+        redis.do("CONFIG", "RESETSTAT")
         (second,) = await team.submit()
         await until("the other has it", lambda: len(team.busy) == 2)
+        await until("the second is told", lambda: taken(redis) == {first, second})
+        # the idle one asked whether it is first, and told; the busy one did neither
+        assert redis.do("INFO", "commandstats")["cmdstat_set"]["calls"] == 2
         assert busy.claims == before
         stack.call(release(stack))
         await team.completed(first, second)
@@ -168,7 +179,8 @@ async def test_redis_is_lost_in_mid_run_and_every_job_is_done_once_and_spreading
         try:
             jobs = await team.submit(6)
             await team.sees_redis_away()
-            await team.completed(*jobs, *await team.submit(6))
+            await team.completed(*jobs)
+            await team.completed(*await team.submit(6))
         finally:
             mended(redis, trouble)
         await team.spreads()
