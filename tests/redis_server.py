@@ -20,7 +20,8 @@ from tests.waiting import eventually
 class RedisServer:
     """Empty at each start: it stores nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         self._program = program("redis-server")
         self._folder = folder
         self.port = free_port()
@@ -30,7 +31,18 @@ class RedisServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(
-            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)],
+            [
+                self._program,
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+                str(self._folder),
+                *self._options,
+            ],
             stdout=subprocess.DEVNULL,
         )
         eventually("Redis answers", self._answers)
@@ -60,9 +72,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    """A running Redis, killed at the end."""
-    server = RedisServer(folder)
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """A running Redis, with more options of its command line; killed at the end."""
+    server = RedisServer(folder, *options)
     try:
         server.start()
         yield server

@@ -8,12 +8,19 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from consumer.redis_bell import Waits
-from consumer.redis_client import RedisClient
+from consumer.redis_client import RedisAway, RedisClient
+from devstack.postgres import free_port
 from tests.acceptance.conftest import hold, release, streaming
 from tests.crew import CLAIM, Crew, crew
 from tests.engine import JOBS, until
@@ -296,3 +303,33 @@ async def test_projects_that_share_a_redis_do_not_see_each_other(redis: RedisSer
     assert (await one.taken(["job", "more"]), await other.taken(["job", "more"])) == ({"job"}, set())
     await one.aclose()
     await other.aclose()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Of 127.0.0.1, signed by itself; and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis of a test")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    written = folder / "cert.pem", folder / "key.pem"
+    written[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    written[1].write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return written
+
+
+async def test_tls_checks_who_answers(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key))
+    url = f"rediss://127.0.0.1:{port}"
+    with redis_server(tmp_path, *options, "--tls-auth-clients", "no"):
+        known = RedisClient(SecretStr(f"{url}?ssl_ca_certs={cert}"), project="any")
+        await known.connect()
+        assert await known.first("job")
+        await known.aclose()
+        with pytest.raises(RedisAway, match="certificate"):
+            await RedisClient(SecretStr(url), project="any").connect()
