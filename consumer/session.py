@@ -180,8 +180,8 @@ class Session:
         self._ears.on_ready()
 
     def _on_insert(self, payload: PostgresChangesPayload) -> None:
-        (job_id,) = job_ids((payload["data"].get("record") or {}).get("id")) or (None,)
-        self._ears.on_ring("postgres_changes", job_id)
+        named = job_ids((payload["data"].get("record") or {}).get("id"))
+        self._ears.on_ring("postgres_changes", named[0] if named else None)
 
     def _on_row(self, payload: PostgresChangesPayload) -> None:
         self._ears.on_row(payload["data"].get("record") or {})
