@@ -198,6 +198,19 @@ async def test_redis_is_lost_in_mid_run_and_every_job_is_done_once_and_spreading
     was_done_once(stack)
 
 
+async def test_an_event_that_waits_for_a_hung_redis_rings_when_its_clock_runs_out(
+    stack: ThreadedStack, redis: RedisServer
+) -> None:
+    async with crew(stack, redis.url, size=1) as team:
+        await team.spreads()
+        hung(redis)
+        try:
+            await team.completed(*await team.submit())
+        finally:
+            mended(redis, hung)
+        assert team.hands[0].redis.fallbacks == 1
+
+
 async def test_redis_forgets_everything_all_the_time_and_every_job_is_done_once(
     stack: ThreadedStack, redis: RedisServer
 ) -> None:
