@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -24,7 +25,10 @@ from consumer.worker import Worker, farewell
 from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
+    from consumer.dispatcher import Dispatcher
+    from consumer.doorbell import Doorbell
     from consumer.http import Face
+    from consumer.redis_bell import RedisBell
     from consumer.traces import Tracing
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -36,13 +40,11 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         SetupError: the surroundings are wrong; one line says what to do.
     """
-    if settings.redis_url is not None:
-        logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
     loop, catalog = asyncio.get_running_loop(), Catalog.load(settings.workflow_catalog)
     async with AsyncExitStack() as stack:
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
-        face = http_face(settings)
+        face, redis = http_face(settings), redis_bell(settings)
         if face is not None:
             stack.callback(face.close)
         observer = observers(face, tracing_to(settings), stack)
@@ -56,7 +58,7 @@ async def run_worker(settings: Settings) -> None:
         if checks.cancelled():
             logger.info("stopped before it had begun")
             return
-        worker = Worker(settings, store, ollama, checks.result(), catalog, observer)
+        worker = Worker(settings, store, ollama, checks.result(), catalog, observer, redis)
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
@@ -111,6 +113,30 @@ def observers(face: Face | None, tracing: Tracing | None, stack: AsyncExitStack)
         stack.push_async_callback(tracing.aclose)
         kept.append(tracing)
     return Observers(*kept)
+
+
+def redis_bell(settings: Settings) -> Callable[[Doorbell, Dispatcher], RedisBell] | None:
+    """What makes the Redis bell; None without REDIS_URL, and then its package is not loaded.
+
+    Raises:
+        ConfigurationError: the package is missing.
+    """
+    if settings.redis_url is None:
+        return None
+    try:
+        from consumer.redis_bell import RedisBell, Waits
+        from consumer.redis_client import RedisClient
+    except ImportError as error:
+        raise ConfigurationError(
+            f'REDIS_URL: needs a package that is not installed ({error}). Run: pip install "workflow-consumer[redis]"'
+        ) from error
+    client = RedisClient(settings.redis_url, project=settings.supabase_url)
+    waits = Waits(
+        deadline=min(1.0, settings.missed_event_grace / 2),
+        lease=settings.lease_seconds,
+        check=settings.heartbeat_seconds,
+    )
+    return partial(RedisBell, client, waits=waits)
 
 
 async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from loguru import logger
 from pydantic import ValidationError
@@ -66,6 +66,7 @@ class Dispatcher:
         self._slot_free.set()
         self.claims = 0
         self.missed_events = 0
+        self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
     @property
     def free_slots(self) -> int:
@@ -207,6 +208,7 @@ class Dispatcher:
             task.add_done_callback(self._finished)
         if self.free_slots <= 0:
             self._slot_free.clear()
+        self.on_claimed([str(row.get("id")) for row in claim.jobs])
 
     async def _start(self, row: JsonObject, heard: JsonObject) -> None:
         try:

@@ -60,6 +60,9 @@ class _Live(Collector):
         yield _gauge("draining", "1 while the worker stops", status.stopping())
         yield _count("claims", "Jobs claimed", status.dispatcher.claims)
         yield _count("missed_events", "Jobs claimed that no event had announced", status.dispatcher.missed_events)
+        redis = status.redis
+        yield _gauge("redis_up", "1: Redis spreads the doorbells", redis is not None and redis.trouble is None)
+        yield _count("redis_fallbacks", "Times that Redis was lost", redis.fallbacks if redis else 0)
 
     def _queue(self) -> Iterator[Metric]:
         """What the last heartbeat's answer says of the whole project's queue: every worker says the same."""

@@ -21,11 +21,13 @@ from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
+from consumer.redis_url import unusable
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
+    "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
@@ -120,7 +122,9 @@ class Settings(ModelSettings):
 
     supabase_url: str
     supabase_service_role_key: SecretStr
-    redis_url: SecretStr | None = None
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis that spreads new jobs' doorbells over idle workers; without it, each of them claims."
+    )
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
@@ -151,6 +155,13 @@ class Settings(ModelSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (reason := unusable(value.get_secret_value())):
+            raise ValueError(reason)
+        return value
 
     @field_validator("http_listen")
     @classmethod
