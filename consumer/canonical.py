@@ -18,9 +18,11 @@ FIGURES = (
 )  # fmt: skip
 
 
-def say(job: Job, outcome: Outcome, *, applied: bool, seconds: float, observability: JsonObject) -> None:
-    """Write it: `applied` as the database has it, `seconds` the attempt took. Job and worker are bound already."""
-    name = type(outcome).__name__.lower() if applied else "refused"
+def say(job: Job, outcome: Outcome, name: str, *, seconds: float, observability: JsonObject) -> None:
+    """Write it: `name` is the outcome as the database has it, `seconds` the attempt took.
+
+    Job, attempt and worker are bound already.
+    """
     logger.bind(**_fields(job, outcome, seconds, observability), outcome=name).info("job {}", name)
 
 

@@ -7,6 +7,7 @@ what is claimable and since when: older than the grace, with a slot free, means 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +37,11 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered. `sign`: its own sign of life."""
+    """Beats until cancelled. `healthy`: the last beat was answered; `failures` counts those that were not.
+
+    `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`); None before the first.
+    `sign`: its own sign of life.
+    """
 
     def __init__(
         self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
@@ -53,6 +58,9 @@ class Heartbeat:
         self._awaited_beat = 0
         self.healthy = False
         self.sign = Sign("heartbeat")
+        self.failures = 0
+        self.pulse: Pulse | None = None
+        self.answered_at: float | None = None
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
@@ -63,6 +71,7 @@ class Heartbeat:
                 await self.beat()
             except StoreError as error:
                 self.healthy = False
+                self.failures += 1
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rhythm.interval):
@@ -81,7 +90,7 @@ class Heartbeat:
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
         pulse = await self._store.heartbeat(self._describe())
-        self.healthy = True
+        self.healthy, self.pulse, self.answered_at = True, pulse, time.monotonic()
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:

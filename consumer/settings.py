@@ -24,13 +24,17 @@ from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
+from consumer.redis_url import unusable
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
+    "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "Set it to the whole URL, e.g. http://127.0.0.1:4318/v1/traces.",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
@@ -77,9 +81,14 @@ class ModelSettings(BaseSettings):
         """Where settings come from; what comes first wins."""
         return init_settings, env_settings, Credentials(settings_cls), dotenv_settings
 
-    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
+    @field_validator(
+        "supabase_url", "ollama_local_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
+        check_fields=False,
+    )  # fmt: skip
     @classmethod
-    def _is_a_url(cls, value: str) -> str:
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("is not an http(s) URL")
@@ -123,7 +132,9 @@ class Settings(ModelSettings):
 
     supabase_url: str
     supabase_service_role_key: SecretStr
-    redis_url: SecretStr | None = None
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis that spreads new jobs' doorbells over idle workers; without it, each of them claims."
+    )
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
@@ -139,6 +150,14 @@ class Settings(ModelSettings):
     http_listen: str | None = None
     worker_api_token: SecretStr | None = None
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
+    )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, description="The same as a whole URL; it is used as it is."
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="Send no traces, whatever the endpoint.")
+
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
@@ -146,6 +165,13 @@ class Settings(ModelSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (reason := unusable(value.get_secret_value())):
+            raise ValueError(reason)
+        return value
 
     @field_validator("http_listen")
     @classmethod
@@ -170,6 +196,14 @@ class Settings(ModelSettings):
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent; None: nowhere."""
+        if self.otel_sdk_disabled:
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else None)
 
     @property
     def http_place(self) -> Place | None:

@@ -67,18 +67,18 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-SECRETS = {"supabase_service_role_key", "redis_url", "worker_api_token"}
-
-
 def test_every_secret_can_be_a_credential_and_nothing_else_can(
     monkeypatch: pytest.MonkeyPatch, credentials: Path
 ) -> None:
     monkeypatch.setenv("SUPABASE_URL", GOOD["SUPABASE_URL"])
-    for name in SECRETS:
-        (credentials / name.upper()).write_text(f"{KEYS.secret}\n")
+    secrets = {
+        "supabase_service_role_key": KEYS.secret, "redis_url": "redis://:word@localhost", "worker_api_token": "t" * 16,
+    }  # fmt: skip
+    for name, value in secrets.items():
+        (credentials / name.upper()).write_text(f"{value}\n")
     (credentials / "MAX_RETRIES").write_text("7")
     settings = load_settings()
-    assert {getattr(settings, name).get_secret_value() for name in SECRETS} == {KEYS.secret}
+    assert {name: getattr(settings, name).get_secret_value() for name in secrets} == secrets
     assert settings.max_retries is None
 
 
