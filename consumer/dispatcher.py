@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from loguru import logger
 from pydantic import ValidationError
 
 from consumer.doorbell import Doorbell, Ring
-from consumer.errors import ErrorCode, InputInvalid, StoreError, StoreRefused
+from consumer.errors import StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
-from consumer.job import Failed, Job, JsonObject
+from consumer.job import Job, JsonObject
 from consumer.lanes import Lanes
 from consumer.replies import Claim
 from consumer.retry import full_jitter
 from consumer.runner import Runner
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # A deadline is met a moment late, so that the database's clock has surely passed it.
 DEADLINE_SLACK = 0.05
@@ -38,7 +39,7 @@ class Dispatcher:
     """Owns the jobs in work; `lanes` say how many to take, and which first.
 
     `patience`: seconds that a job is left to idle workers before it is taken ahead. `max_retries`, when set, replaces
-    the row's own. `missed_events` counts unannounced jobs.
+    the row's own. `claims` counts jobs, `missed_events` the unannounced ones of them.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class Dispatcher:
         self._ended = asyncio.Event()
         self._slot_free = asyncio.Event()
         self._slot_free.set()
+        self.claims = 0
         self.missed_events = 0
+        self.sign = Sign("dispatcher")
+        self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
     @property
     def free_slots(self) -> int:
@@ -81,7 +85,9 @@ class Dispatcher:
         try:
             while await self._next_ring():
                 self._claiming = True
+                self.sign.within(LONGEST_CALL)
                 await self._claim_and_start()
+                self.sign.rest()
                 self._claiming = False
         finally:
             self._ended.set()
@@ -194,6 +200,7 @@ class Dispatcher:
         return soon if claim.next_due_in is None else min(soon, claim.next_due_in)
 
     def _start_all(self, claim: Claim, hints: Mapping[str, Ring], asked_at: float) -> None:
+        self.claims += len(claim.jobs)
         first = min(hints.values(), key=lambda hint: hint.at, default=None)
         if claim.jobs and hints and all(hint.source in UNANNOUNCED for hint in hints.values()):
             self.missed_events += len(claim.jobs)
@@ -205,28 +212,17 @@ class Dispatcher:
             task.add_done_callback(self._finished)
         if self.free_slots <= 0:
             self._slot_free.clear()
+        self.on_claimed([str(row.get("id")) for row in claim.jobs])
 
     async def _start(self, row: JsonObject, heard: JsonObject) -> None:
         try:
             job = Job.model_validate(row)
         except ValidationError as error:
-            await self._refuse(row, error)
+            await self._runner.refuse(row, error)
             return
         reached(FaultPoint.CLAIMED, job)
         # A claim that was answered after the stop is handed back, not begun.
         await self._runner.run(job, heard, hand_back=self._stopping)
-
-    async def _refuse(self, row: JsonObject, error: ValidationError) -> None:
-        """A row this version cannot read fails honestly instead of crashing each worker in turn."""
-        field = str(error.errors()[0]["loc"][0])
-        wrong = InputInvalid(field, "has a form this worker does not understand; correct it and submit again")
-        logger.error("job {} cannot be read: {}", row.get("id"), wrong)
-        outcome = Failed(ErrorCode.INPUT_INVALID, str(wrong), {"field": field, "retryable": False})
-        unread = Job.model_construct(id=row["id"], attempt=row["attempt"])
-        try:
-            await self._store.settle(unread, outcome, logs=None, observability={})
-        except StoreError as refused:
-            logger.warning("the outcome could not be written, the lease will bring the job back: {}", refused)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]

@@ -7,6 +7,7 @@ what is claimable and since when: older than the grace, with a slot free, means 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
 from consumer.replies import Pulse
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # The canary's event comes within the server's idle poll interval (0.5 s) plus decoding; this allows for a busy one.
 CANARY_GRACE = 10.0
@@ -35,7 +37,11 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered."""
+    """Beats until cancelled. `healthy`: the last beat was answered; `failures` counts those that were not.
+
+    `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`); None before the first.
+    `sign`: its own sign of life.
+    """
 
     def __init__(
         self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
@@ -51,15 +57,21 @@ class Heartbeat:
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
         self.healthy = False
+        self.sign = Sign("heartbeat")
+        self.failures = 0
+        self.pulse: Pulse | None = None
+        self.answered_at: float | None = None
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
         while True:
+            self.sign.within(self._rhythm.interval + self._rhythm.canary + LONGEST_CALL)
             self._sooner.clear()
             try:
                 await self.beat()
             except StoreError as error:
                 self.healthy = False
+                self.failures += 1
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rhythm.interval):
@@ -78,7 +90,7 @@ class Heartbeat:
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
         pulse = await self._store.heartbeat(self._describe())
-        self.healthy = True
+        self.healthy, self.pulse, self.answered_at = True, pulse, time.monotonic()
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:

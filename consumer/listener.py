@@ -19,7 +19,7 @@ from loguru import logger
 from realtime import AsyncRealtimeClient
 from realtime.types import RealtimePostgresChangesListenEvent
 
-from consumer.doorbell import Source
+from consumer.doorbell import Source, job_ids
 from consumer.faults import FaultPoint, reached
 from consumer.loss import Loss
 from consumer.realtime_client import new_client
@@ -27,7 +27,6 @@ from consumer.retry import full_jitter
 from consumer.session import Binding, Feed, Session
 
 HOUR = 3600.0
-_LONGEST_ID = 64
 
 
 class ListenerState(StrEnum):
@@ -86,6 +85,7 @@ class Listener:
         self._better = asyncio.Event()
         self._poked_at: object = None
         self._sessions = 0
+        self._losses = 0
         self._last_error: str | None = None
         self._deaf: str | None = None
 
@@ -106,6 +106,11 @@ class Listener:
     def sessions(self) -> int:
         """Sessions begun so far, one connect each."""
         return self._sessions
+
+    @property
+    def losses(self) -> int:
+        """Sessions that ended unplanned, or did not come about."""
+        return self._losses
 
     @property
     def last_error(self) -> str | None:
@@ -188,15 +193,17 @@ class Listener:
         else:
             # A key that has worked may only have run out (24 h): a fresh socket is worth a quick try.
             delay += self._timings.slow_retry if session.loss.permanent and session.ready_since is None else 0
+            self._losses += 1
             self._last_error = session.loss.reason
             what = "the successor failed" if self.state is ListenerState.READY else "Realtime is down"
             logger.warning("{}: {}; next try in {:.1f} s", what, session.loss.reason, delay)
         await asyncio.sleep(delay)
 
     def _on_insert(self, record: dict[str, Any]) -> None:
-        self._on_ring("postgres_changes", _job_id(record.get("id")))
+        named = job_ids(record.get("id"))
+        self._on_ring("postgres_changes", named[0] if named else None)
 
-    def _on_ring(self, source: Source, job_id: str | None = None) -> None:
+    def _on_ring(self, source: Source, job_id: str | None) -> None:
         reached(FaultPoint.EVENT_HEARD)
         self._tell_ring(source, job_id)
 
@@ -219,7 +226,3 @@ class Listener:
         if poked_at is not None and poked_at != self._poked_at:
             self._poked_at = poked_at
             self._tell_poke()
-
-
-def _job_id(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None

@@ -112,7 +112,7 @@ async def _event(store: Store, info: JsonObject, heard: asyncio.Queue[Any]) -> f
 
 @asynccontextmanager
 async def _session(connect: Callable[[], AsyncRealtimeClient], binding: Binding) -> AsyncIterator[None]:
-    feed = Feed((binding,), lambda: None, lambda source: None)
+    feed = Feed((binding,), lambda: None, lambda source, job_id: None)
     session = Session(1, connect, feed, ready_timeout=READY_SECONDS, close_timeout=CLOSE_SECONDS)
     serving = asyncio.create_task(session.run(), name="Realtime session of the bench")
     try:

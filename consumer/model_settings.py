@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumer.clocks import ClockSettings
+from consumer.credentials import Credentials
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -22,9 +23,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class ModelSettings(BaseSettings):
     """What work with the model server needs. Field names in capitals are the environment variables; seconds."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True)
 
     ollama_local_url: str = Field("http://127.0.0.1:11434", description="URL of the model server (Ollama).")
     analyze_model: str = Field(
@@ -65,9 +64,23 @@ class ModelSettings(BaseSettings):
         "auto", description="auto: text on a terminal, JSON elsewhere; or text, json."
     )
 
-    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
     @classmethod
-    def _is_a_url(cls, value: str) -> str:
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Where settings come from; what comes first wins."""
+        return init_settings, env_settings, Credentials(settings_cls), dotenv_settings
+
+    @field_validator(
+        "supabase_url", "ollama_local_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
+        check_fields=False,
+    )  # fmt: skip
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("is not an http(s) URL")

@@ -28,7 +28,7 @@ from realtime.types import (
     RealtimeSubscribeStates,
 )
 
-from consumer.doorbell import Source
+from consumer.doorbell import Source, job_ids
 from consumer.loss import Loss, loss_from_error, loss_from_state
 from consumer.realtime_client import abandon, client_tasks, close_client, hush
 
@@ -36,6 +36,8 @@ from consumer.realtime_client import abandon, client_tasks, close_client, hush
 LOOK_EVERY = 5.0
 # The events of the broadcast topic: work for whoever is free, and a word to one worker.
 PENDING_EVENT, POKE_EVENT = "job_pending", "worker_poke"
+# What an insert trigger names at most (15_workflow_doorbell.sql).
+_MOST_NAMED = 100
 
 
 class Binding(NamedTuple):
@@ -51,13 +53,13 @@ class Binding(NamedTuple):
 class Feed:
     """What a session listens to, and whom it calls, synchronously.
 
-    `on_ready` when the feed (re)starts; `on_ring` for what may have been an event and names no row. On the private
-    `broadcast_topic`, if one is named, that is a job, and `on_poke` is told the worker that is meant.
+    `on_ready` when the feed (re)starts; `on_ring` for each job that the private `broadcast_topic` names, if there is
+    one, and for what may have been an event and names none; `on_poke` is told the worker that is meant there.
     """
 
     bindings: tuple[Binding, ...]
     on_ready: Callable[[], None]
-    on_ring: Callable[[Source], None]
+    on_ring: Callable[[Source, str | None], None]
     broadcast_topic: str | None = None
     on_poke: Callable[[object], None] = lambda worker_id: None
 
@@ -178,8 +180,9 @@ class Session:
         logger.info("Realtime session {} is {}", self.number, "subscribed again" if again else "ready")
         self._feed.on_ready()
 
-    def _on_broadcast(self, _: BroadcastPayload) -> None:
-        self._feed.on_ring("broadcast")
+    def _on_broadcast(self, message: BroadcastPayload) -> None:
+        for job_id in job_ids((message.get("payload") or {}).get("jobs"))[:_MOST_NAMED] or (None,):
+            self._feed.on_ring("broadcast", job_id)
 
     def _on_poke(self, message: BroadcastPayload) -> None:
         self._feed.on_poke(message["payload"].get("worker_id"))
@@ -208,7 +211,7 @@ class Session:
             logger.warning(
                 "Realtime sent a frame that cannot be read; is SELECT granted on {}?", self._feed.bindings[0].table
             )
-        self._feed.on_ring("postgres_changes")
+        self._feed.on_ring("postgres_changes", None)
 
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -1,31 +1,39 @@
-"""Everything a user can set, read once from the environment and `.env`, checked, then passed down frozen.
+"""Everything a user can set, read once, checked, then passed down frozen.
 
-The only module that reads the environment. Every error names the variable, the reason and the way out.
+What comes first wins: the command line, the environment, a credential of systemd's, the file `.env` or the one that
+`ENV_FILE` names. The only module that reads settings. Every error names the variable, the reason and the way out.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
+from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
 from consumer.model_settings import ModelSettings, Seconds
+from consumer.redis_url import unusable
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
+    "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "Set it to the whole URL, e.g. http://127.0.0.1:4318/v1/traces.",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
@@ -46,7 +54,9 @@ class Settings(ModelSettings):
     supabase_service_role_key: SecretStr = Field(
         description="The project's secret key (sb_secret_…, or the legacy service_role JWT)."
     )
-    redis_url: SecretStr | None = Field(None, description="Not used yet: this version queues in memory and says so.")
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis that spreads new jobs' doorbells over idle workers; without it, each of them claims."
+    )
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(
         default_factory=_default_worker_id,
         description="A name of its own for each worker on the project; unset: host name and random digits.",
@@ -90,6 +100,14 @@ class Settings(ModelSettings):
         "machines can reach HTTP_LISTEN.",
     )
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
+    )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, description="The same as a whole URL; it is used as it is."
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="Send no traces, whatever the endpoint.")
+
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
@@ -97,6 +115,13 @@ class Settings(ModelSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (reason := unusable(value.get_secret_value())):
+            raise ValueError(reason)
+        return value
 
     @field_validator("http_listen")
     @classmethod
@@ -123,6 +148,14 @@ class Settings(ModelSettings):
         return f"{self.supabase_url}/realtime/v1"
 
     @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent; None: nowhere."""
+        if self.otel_sdk_disabled:
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else None)
+
+    @property
     def http_place(self) -> Place | None:
         """Where the worker answers HTTP; None: nowhere."""
         if self.http_listen is None:
@@ -146,25 +179,29 @@ def load_model_settings(**overrides: Any) -> ModelSettings:
 
 
 def sources(settings: ModelSettings) -> dict[str, str]:
-    """Where each field's value comes from, by field name: `environment`, `.env`, or `default`."""
-    kind = type(settings)
+    """Where each field's value comes from, by field name: environment, credential, the `.env` file, or default."""
+    kind, file = type(settings), os.environ.get("ENV_FILE") or ".env"
     where = dict.fromkeys(kind.model_fields, "default")
-    where.update(dict.fromkeys(DotEnvSettingsSource(kind)(), ".env"))
+    where.update(dict.fromkeys(DotEnvSettingsSource(kind, env_file=file)(), file))
+    where.update(dict.fromkeys(Credentials(kind)(), "credential"))
     where.update(dict.fromkeys(EnvSettingsSource(kind)(), "environment"))
     return {name: where[name] for name in kind.model_fields}
 
 
 def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
+    file = os.environ.get("ENV_FILE") or ".env"
     try:
-        return kind(**overrides)
+        if file != ".env":
+            Path(file).open("rb").close()  # one that is named must be there
+        return kind(**{"_env_file": file, **overrides})
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
     except OSError as error:
         raise ConfigurationError(
-            f".env: cannot be read ({error.strerror}). Let this user read it, or remove it."
+            f"{file}: cannot be read ({error.strerror}). Let this user read it, or do without it."
         ) from None
     except UnicodeDecodeError:
-        raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
+        raise ConfigurationError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def _sentence(item: dict[str, Any]) -> str:

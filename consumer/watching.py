@@ -171,5 +171,5 @@ class Watching:
         self._gap = True
         self._woken.set()
 
-    def _on_unclear(self, _: Source) -> None:
+    def _on_unclear(self, _: Source, __: str | None) -> None:
         self._on_gap()

@@ -7,8 +7,10 @@ back at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -26,13 +28,17 @@ from consumer.outcome import RetryPolicy
 from consumer.reconciler import Reconciler
 from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.runner import Limits, Runner
+from consumer.service import Service
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
-from consumer.steps import Workbench
 from consumer.store import Store
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
+
+if TYPE_CHECKING:
+    from consumer.redis_bell import RedisBell
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
@@ -47,7 +53,7 @@ class Worker:
 
     def __init__(
         self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], catalog: Catalog,
-        observer: Observer,
+        observer: Observer, redis: Callable[[Doorbell, Dispatcher], RedisBell] | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
@@ -71,16 +77,17 @@ class Worker:
         self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
+        self.redis = None if redis is None else redis(self.bell, self.dispatcher)
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
-        self.announcer = Announcer(
-            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
-        )
+        self.announcer = Announcer(self.listener, self._say, patience=settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
-            self.recovery, self.speeds, self._stop.is_set,
+            self.recovery, self.speeds, self.redis, self._stop.is_set,
         )  # fmt: skip
+        self.service = Service(self.status, (self.heartbeat.sign, self.dispatcher.sign, self.reconciler.sign))
+        self.runner.on_change = self.service.changed
 
     def _listener(self) -> Listener:
         settings, recycle = self._settings, self._settings.realtime_recycle_hours * 3600
@@ -88,7 +95,7 @@ class Worker:
             realtime_url=settings.realtime_url,
             key=settings.supabase_service_role_key.get_secret_value(),
             worker_id=settings.worker_id,
-            on_ring=self.bell.ring,
+            on_ring=self.redis.ring if self.redis else self.bell.ring,
             on_ready=self._subscribed,
             on_canary=lambda beat: self.heartbeat.heard_canary(beat),
             on_poke=self._poked,
@@ -112,7 +119,10 @@ class Worker:
                 tasks.create_task(self.announcer.run(), name="announcer"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
                 tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+                tasks.create_task(self.service.run(), name="service"),
             ]
+            if self.redis is not None:
+                services.append(tasks.create_task(self.redis.run(), name="redis"))
             await self._stop.wait()
             await self._drain()
             for service in services:
@@ -123,6 +133,7 @@ class Worker:
     async def _drain(self) -> None:
         grace = self._settings.shutdown_grace
         systemd.notify("STOPPING=1")
+        self.service.changed()
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
         async with asyncio.TaskGroup() as waits:
@@ -135,11 +146,14 @@ class Worker:
                 wait.cancel()
         await self.dispatcher.abandon()
 
-    def _model_server_changed(self) -> None:
-        trouble = self.recovery.trouble
-        systemd.notify(f"STATUS={self.announcer.status if trouble is None else f'no jobs taken: {trouble.why}'}")
+    def _say(self) -> None:
+        """How the worker is has changed: tell systemd, and the worker's row."""
+        self.service.changed()
         self.heartbeat.soon()
-        if trouble is None:
+
+    def _model_server_changed(self) -> None:
+        self._say()
+        if self.recovery.trouble is None:
             self.bell.ring("recovered")
 
     def _subscribed(self) -> None:

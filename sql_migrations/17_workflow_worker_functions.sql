@@ -222,7 +222,7 @@ comment on function public.renew_workflow_job is
 create function public.settle_workflow_job(
   p_job text, p_attempt integer, p_outcome text, p_result jsonb default null, p_error_message text default null,
   p_error_details jsonb default null, p_retry_in double precision default 0, p_logs jsonb default null,
-  p_observability jsonb default null
+  p_observability jsonb default null, p_checkpoint jsonb default null
 ) returns boolean language plpgsql security definer set search_path = '' as $$
 declare
   v_job public.workflow_generation_jobs;
@@ -239,7 +239,7 @@ begin
       and e.detail ->> 'asked' = p_outcome);
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
-    p_error_details, v_delay, p_logs, p_observability);
+    p_error_details, v_delay, p_logs, p_observability, p_checkpoint);
   -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
   if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);
@@ -275,8 +275,6 @@ begin
     'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
     'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
       '$[0 to 99]'),
-    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > v_now limit 1000) capped),
     'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
     'expired', (select count(*) from public.workflow_generation_jobs j
                 where j.status = 'processing' and j.lease_expires_at <= v_now));

@@ -15,6 +15,7 @@ from consumer.cli.jobs import jobs, prune
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
+from consumer.cli.service import unit
 from consumer.cli.show import replay, show
 from consumer.cli.watch import watch
 from consumer.cli.workflows import validate
@@ -34,6 +35,6 @@ for command in (
     submit, status, watch, show, cancel, retry, jobs,
     reconcile, audit, replay, prune,
     validate, evaluate,
-    config, bench, completion,
+    config, bench, completion, unit,
 ):  # fmt: skip
     main.add_command(command)

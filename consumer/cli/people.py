@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from consumer.cli.common import checked_job_id, command, fail, no_such_job, print_json, with_store
 from consumer.cli.watch import follow
 from consumer.errors import StoreError
-from consumer.job import JsonObject
+from consumer.job import TRACEPARENT_PATTERN, JsonObject
 from consumer.replies import Decision
 from consumer.sysexits import EX_DATAERR
 
@@ -41,6 +42,11 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
     return parsed
 
 
+def _valid_trace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """One that is invalid is ignored, as the standard asks for."""
+    return value if re.fullmatch(TRACEPARENT_PATTERN, value or "") else None
+
+
 @click.command()
 @click.argument("prompt")
 @click.option("--mode", type=click.Choice(["create", "edit"]), default="create", show_default=True)
@@ -48,6 +54,10 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
 @click.option("--config", callback=_json_object, help="JSON object of values that nodes may use.")
 @click.option("--user-id", help="Submit for this user (uuid).")
 @click.option("--idempotency-key", help="Repeating with the same key gives the same job.")
+@click.option(
+    "--traceparent", envvar="TRACEPARENT", callback=_valid_trace,
+    help="The trace that the job becomes part of (W3C; also: TRACEPARENT).",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Watch the job until it has ended, as `consumer watch` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --wait, one line per change.")
 @command

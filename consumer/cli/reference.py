@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 WIDTH = 100
 _GENERATED = "<!-- Written by `make docs`; edit the commands' docstrings or the settings' descriptions instead. -->"
 _ENV_HEAD = (
-    "Copy to /etc/workflow-consumer/env (mode 0600) or to .env beside the program. Only the first two are required."
+    "# deploy/install copies it to /etc/workflow-consumer/env (mode 0600), and keeps the key in a file of its own "
+    "beside it;\n# or copy it to .env. Only the first two are required."
 )
 
 
@@ -69,7 +70,7 @@ def settings_page() -> str:
 
 def env_example() -> str:
     """A file to start from: required settings open, all others commented out with their defaults."""
-    lines = [f"# {_ENV_HEAD}"]
+    lines = [_ENV_HEAD]
     for name, field in _fields():
         lines += textwrap.wrap(field.description or "", WIDTH + 18, initial_indent="# ", subsequent_indent="# ")
         example = (field.examples or [""])[0] if field.default is None or _open(field) else written(field.default)

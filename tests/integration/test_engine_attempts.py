@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumer.ollama import Clocks
+from consumer.ollama import LOAD_SIGN_MS, Clocks
 from consumer.runner import Limits
-from consumer.steps import LOAD_SIGN_MS
 from tests.engine import ANALYZE, GENERATE, JOBS, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 
@@ -37,6 +36,25 @@ async def test_a_second_attempt_resumes_after_the_finished_phase(stack: Threaded
     assert row["observability"]["attempts"] == 2
     assert set(row["observability"]["phases"]) == {"analyze", "generate"}
     assert row["error_details"] is None
+
+
+async def test_every_one_of_many_instant_jobs_keeps_both_answers(stack: ThreadedStack) -> None:
+    async with engine(stack, slots=2) as parts:
+        ids = [await parts.submit() for _ in range(40)]
+        parts.ring()
+        kept = [(await parts.ended(job_id))["checkpoint"] for job_id in ids]
+        assert [sorted(checkpoint) for checkpoint in kept] == [["analyze", "generate"]] * 40
+        assert len(parts.net.of("settle_workflow_job")) == 40
+
+
+async def test_an_answer_whose_renewal_is_overtaken_by_the_settle_is_kept(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        gate = parts.net.hold_request("renew_workflow_job")
+        row = await parts.finished()
+        assert sorted(row["checkpoint"]) == ["analyze", "generate"]
+        gate.open.set()
+        await until("the late renewal is over", lambda: parts.net.answered("renew_workflow_job"))
+        assert await parts.row(row["id"]) == row
 
 
 async def handed_back_after_analyze(stack: ThreadedStack) -> str:

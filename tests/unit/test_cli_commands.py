@@ -39,7 +39,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
         "audit", "bench", "cancel", "completion", "config", "demo", "dev", "eval", "jobs", "prune", "reconcile",
-        "replay", "retry", "run", "show", "status", "submit", "validate", "watch",
+        "replay", "retry", "run", "show", "status", "submit", "unit", "validate", "watch",
     ]  # fmt: skip
 
 

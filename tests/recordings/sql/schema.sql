@@ -276,8 +276,6 @@ begin
     'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
     'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
       '$[0 to 99]'),
-    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > v_now limit 1000) capped),
     'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
     'expired', (select count(*) from public.workflow_generation_jobs j
                 where j.status = 'processing' and j.lease_expires_at <= v_now));
@@ -321,7 +319,7 @@ CREATE FUNCTION public.retry_workflow_job(p_job text) RETURNS jsonb
     AS $$ select workflow_private.retry_job(p_job) $$;
 ALTER FUNCTION public.retry_workflow_job(p_job text) OWNER TO postgres;
 COMMENT ON FUNCTION public.retry_workflow_job(p_job text) IS 'Starts a failed or cancelled job again, with all its retries.';
-CREATE FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_error_details jsonb DEFAULT NULL::jsonb, p_retry_in double precision DEFAULT 0, p_logs jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb) RETURNS boolean
+CREATE FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_error_details jsonb DEFAULT NULL::jsonb, p_retry_in double precision DEFAULT 0, p_logs jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb, p_checkpoint jsonb DEFAULT NULL::jsonb) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -340,7 +338,7 @@ begin
       and e.detail ->> 'asked' = p_outcome);
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
-    p_error_details, v_delay, p_logs, p_observability);
+    p_error_details, v_delay, p_logs, p_observability, p_checkpoint);
   -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
   if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);
@@ -348,24 +346,26 @@ begin
   return true;
 end
 $$;
-ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
-COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
-CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid) RETURNS jsonb
+ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) OWNER TO postgres;
+COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
+CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid, p_traceparent text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql
     SET search_path TO ''
     AS $$
   select workflow_private.submit_job(p_prompt, p_mode, p_current_workflow, p_execution_history, p_config, p_priority,
-    p_run_at, p_idempotency_key, p_id, p_user_id)
+    p_run_at, p_idempotency_key, p_id, p_user_id, p_traceparent)
 $$;
-ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
-COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id: service only.';
+ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) OWNER TO postgres;
+COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id, p_traceparent: service only.';
 CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
+    -- the first of a long list wake whoever there is; all the others are announced by postgres_changes
+    perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', 'insert',
+      'jobs', (select jsonb_agg(i.id) from (select n.id from inserted n limit 100) i)));
   end if;
   return null;
 end
@@ -408,6 +408,8 @@ CREATE FUNCTION workflow_private.backlog(p_now timestamp with time zone) RETURNS
     'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
                   from public.workflow_generation_jobs j
                   where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
+    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
     'next_due_in', workflow_private.next_due_in(p_now))
 $$;
 ALTER FUNCTION workflow_private.backlog(p_now timestamp with time zone) OWNER TO postgres;
@@ -573,7 +575,7 @@ CREATE FUNCTION workflow_private.digest(p_value jsonb) RETURNS text
   select encode(sha256(convert_to(p_value::text, 'UTF8')), 'hex')
 $$;
 ALTER FUNCTION workflow_private.digest(p_value jsonb) OWNER TO postgres;
-CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) RETURNS text
+CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -596,7 +598,9 @@ begin
     error_details = v_details,
     lease_expires_at = null, claim_key = null, updated_at = p_now,
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
-    observability = coalesce(p_observability, j.observability)
+    observability = coalesce(p_observability, j.observability),
+    checkpoint = case when p_checkpoint is null then j.checkpoint
+      else workflow_private.merge_checkpoint(j.checkpoint, p_checkpoint) end
   where j.id = p_job.id;
   insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at, detail)
   values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, p_now, jsonb_strip_nulls(jsonb_build_object(
@@ -606,7 +610,7 @@ begin
   return v_ending;
 end
 $$;
-ALTER FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
+ALTER FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -824,7 +828,7 @@ begin
     limit p_limit for update skip locked
   loop
     v_ending := workflow_private.end_attempt(v_job, 'rescued', clock_timestamp(), null,
-      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null);
+      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null, null);
     v_ended := jsonb_set(v_ended, array[v_ending], (v_ended -> v_ending) || to_jsonb(v_job.id));
   end loop;
   if v_ended -> 'rescued' <> '[]' then
@@ -878,7 +882,7 @@ begin
 end
 $$;
 ALTER FUNCTION workflow_private.ring(p_reason text, p_not_worker text) OWNER TO postgres;
-CREATE FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) RETURNS jsonb
+CREATE FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -891,11 +895,12 @@ begin
     raise insufficient_privilege using message = 'a signed-in user is needed to submit a job';
   end if;
   insert into public.workflow_generation_jobs
-    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key)
+    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key,
+      traceparent)
   values (coalesce(p_id, workflow_private.new_job_id()), v_user, p_prompt, coalesce(p_mode, 'create'),
     p_current_workflow, coalesce(p_execution_history, '[]'), coalesce(p_config, '{}'),
     least(greatest(coalesce(p_priority, 0), -100), case when v_operator then 100 else 0 end),
-    coalesce(p_run_at, now()), p_idempotency_key)
+    coalesce(p_run_at, now()), p_idempotency_key, case when v_operator then p_traceparent end)
   on conflict do nothing
   returning id, status, true as created into v_job;
   if v_job is null then
@@ -910,7 +915,7 @@ begin
   return jsonb_build_object('job_id', v_job.id, 'status', v_job.status, 'created', v_job.created);
 end
 $$;
-ALTER FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
+ALTER FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) OWNER TO postgres;
 CREATE FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1159,11 +1164,11 @@ GRANT ALL ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p
 REVOKE ALL ON FUNCTION public.retry_workflow_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO service_role;
-REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) TO service_role;
-REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) TO service_role;
+REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.after_jobs_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
@@ -1201,7 +1206,7 @@ GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO servic
 GRANT INSERT(traceparent) ON TABLE public.workflow_generation_jobs TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.digest(p_value jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
@@ -1222,9 +1227,9 @@ REVOKE ALL ON FUNCTION workflow_private.retry_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION workflow_private.retry_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION workflow_private.retry_job(p_job text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.ring(p_reason text, p_not_worker text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.use_claim_key(p_worker text, p_key text) FROM PUBLIC;
 GRANT SELECT ON TABLE public.workflow_failures_by_code TO service_role;
