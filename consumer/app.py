@@ -59,7 +59,7 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
-            await stack.enter_async_context(face.serving(worker.status, store))
+            await stack.enter_async_context(face.serving(worker.status, store, catalog))
         await worker.run(errand)
 
 

@@ -47,6 +47,10 @@ class Store:
         """Make the client; sends nothing yet. `access_token` acts as that signed-in user instead of the key's role."""
         return cls(await Database.connect(url, key, access_token=access_token), worker_id, lease_seconds)
 
+    def acting_as(self, access_token: str) -> Store:
+        """The same for a signed-in user: the database sees the token's user, not the worker."""
+        return Store(self.database.acting_as(access_token), self.worker_id, self.lease_seconds)
+
     async def aclose(self) -> None:
         """Drop the calls that were left alone, and close the connections."""
         await self.database.aclose()
