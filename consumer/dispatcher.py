@@ -37,8 +37,8 @@ class Dispatcher:
     """Owns the jobs in `work`; `lanes` say how many to take, and which first.
 
     `patience`: seconds that a job is left to idle workers before it is taken ahead. `max_retries`, when set, replaces
-    the row's own. `missed_events` counts unannounced jobs. `paused`: an operator wants it to claim nothing; `on_pause`
-    is called when that changes, and when a paused one has ended its last job.
+    the row's own. `claims` counts jobs, `missed_events` the unannounced ones of them. `paused`: an operator wants it to
+    claim nothing; `on_pause` is called when that changes, and when a paused one has ended its last job.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Dispatcher:
         self._lanes = lanes
         self._patience = patience
         self._claims = Claims(store, max_retries)
-        self.work = InWork(store, runner, self._job_ended)
+        self.work = InWork(runner, self._job_ended)
         self._timer: asyncio.TimerHandle | None = None
         # Held during a claim and until what it took has begun: one at a time, so that slots are counted right.
         self._turn = asyncio.Lock()
@@ -61,7 +61,9 @@ class Dispatcher:
         self._ahead_timer: asyncio.TimerHandle | None = None
         self._slot_free = asyncio.Event()
         self._slot_free.set()
+        self.claims = 0
         self.missed_events = 0
+        self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
     @property
     def free_slots(self) -> int:
@@ -226,9 +228,11 @@ class Dispatcher:
         self.due_in(self._claims.next_look(claim, room))
         self._note_missed(claim, hints)
         ids = self.work.start(claim, hints, asked_at)
+        self.claims += len(ids)
         self.pause(claim.paused)
         if self.free_slots <= 0:
             self._slot_free.clear()
+        self.on_claimed(list(ids))
         return Taken(ids, None if ids else "busy" if claim.alone else self.closed)
 
     def _note_missed(self, claim: Claim, hints: Mapping[str, Ring]) -> None:

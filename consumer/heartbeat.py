@@ -8,6 +8,7 @@ whether an operator has paused this worker.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered."""
+    """Beats until cancelled. `healthy`: the last beat was answered; `failures` counts those that were not.
+
+    `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`); None before the first.
+    """
 
     def __init__(
         self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
@@ -52,6 +56,9 @@ class Heartbeat:
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
         self.healthy = False
+        self.failures = 0
+        self.pulse: Pulse | None = None
+        self.answered_at: float | None = None
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
@@ -61,6 +68,7 @@ class Heartbeat:
                 await self.beat()
             except StoreError as error:
                 self.healthy = False
+                self.failures += 1
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rhythm.interval):
@@ -79,7 +87,7 @@ class Heartbeat:
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
         pulse = await self._store.heartbeat(self._describe())
-        self.healthy = True
+        self.healthy, self.pulse, self.answered_at = True, pulse, time.monotonic()
         self._dispatcher.pause(pulse.paused)
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions

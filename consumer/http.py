@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from consumer import http_callers, http_errors, http_jobs, http_pause
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
-from consumer.hosts import Place, is_loopback
+from consumer.hosts import Place, is_loopback, parse_origins
 from consumer.http_guard import Guard
 from consumer.http_parts import Parts
 from consumer.prometheus import Exporter
@@ -70,7 +70,7 @@ class Face:
             self.place.host,
             self._token,
             OPEN,
-            status.settings.cors_origins,
+            parse_origins(status.settings.http_cors_origins),
         )
         server = _Quiet(
             uvicorn.Config(

@@ -18,25 +18,27 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.clocks import ClockSettings
 from consumer.errors import ConfigurationError
-from consumer.hosts import Place, parse_place
+from consumer.hosts import Place, parse_origins, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
+from consumer.redis_url import unusable
 
 _HINTS = {
     "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
+    "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
     "SUPABASE_JWT_SECRET": "Copy it from the project's JWT settings, or leave it out where keys are asymmetric.",
     "HTTP_CORS_ORIGINS": "Write scheme and host, with commas between, e.g. https://app.example.org",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "Set it to the whole URL, e.g. http://127.0.0.1:4318/v1/traces.",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
 SHORTEST_TOKEN = 16
-# As HS256 asks for (RFC 7518 §3.2).
-SHORTEST_JWT_SECRET = 32
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 S = TypeVar("S", bound="ModelSettings")
 
@@ -71,9 +73,14 @@ class ModelSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
 
-    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
+    @field_validator(
+        "supabase_url", "ollama_local_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
+        check_fields=False,
+    )  # fmt: skip
     @classmethod
-    def _is_a_url(cls, value: str) -> str:
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("is not an http(s) URL")
@@ -117,7 +124,9 @@ class Settings(ModelSettings):
 
     supabase_url: str
     supabase_service_role_key: SecretStr
-    redis_url: SecretStr | None = None
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis that spreads new jobs' doorbells over idle workers; without it, each of them claims."
+    )
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
@@ -132,12 +141,18 @@ class Settings(ModelSettings):
 
     http_listen: str | None = None
     worker_api_token: SecretStr | None = None
-    supabase_jwt_secret: SecretStr | None = Field(
-        None, description="The project's JWT secret, where its users' tokens are signed with it (HS256)."
+    supabase_jwt_secret: SecretStr | None = Field(  # of the length that HS256 asks for (RFC 7518 §3.2)
+        None, min_length=32, description="The project's JWT secret, where users' tokens are signed with it (HS256)."
     )
-    http_cors_origins: str = Field(
-        "", description="Origins whose pages may call the HTTP face, with commas between, e.g. https://app.example.org"
+    http_cors_origins: str = Field("", description="Origins whose pages may call the HTTP face, with commas between.")
+
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
     )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, description="The same as a whole URL; it is used as it is."
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="Send no traces, whatever the endpoint.")
 
     @field_validator("supabase_service_role_key")
     @classmethod
@@ -146,6 +161,13 @@ class Settings(ModelSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (reason := unusable(value.get_secret_value())):
+            raise ValueError(reason)
+        return value
 
     @field_validator("http_listen")
     @classmethod
@@ -166,35 +188,24 @@ class Settings(ModelSettings):
             raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
         return SecretStr(token)
 
-    @field_validator("supabase_jwt_secret")
-    @classmethod
-    def _is_a_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().strip()) < SHORTEST_JWT_SECRET:
-            raise ValueError(f"is shorter than {SHORTEST_JWT_SECRET} characters")
-        return value and SecretStr(value.get_secret_value().strip())
-
     @field_validator("http_cors_origins")
     @classmethod
     def _are_origins(cls, value: str) -> str:
-        for origin in filter(None, map(str.strip, value.split(","))):
-            parts = urlsplit(origin)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.hostname
-                or origin != f"{parts.scheme}://{parts.netloc}"
-            ):
-                raise ValueError(f"{origin!r} is not an origin")
+        parse_origins(value)
         return value
-
-    @property
-    def cors_origins(self) -> list[str]:
-        """Origins whose pages may call the HTTP face."""
-        return [origin for each in self.http_cors_origins.split(",") if (origin := each.strip())]
 
     @property
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent; None: nowhere."""
+        if self.otel_sdk_disabled:
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else None)
 
     @property
     def http_place(self) -> Place | None:
@@ -203,11 +214,6 @@ class Settings(ModelSettings):
             return None
         place = parse_place(self.http_listen, HTTP_HOST)
         return place if place.port is not None else Place(place.host, HTTP_PORT)
-
-
-def name_for_once() -> str:
-    """A name for a worker that works beside those of the settings, so that it does not take itself for one of them."""
-    return f"once-{_default_worker_id()}"
 
 
 def load_settings(**overrides: Any) -> Settings:

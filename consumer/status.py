@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
@@ -22,6 +23,11 @@ from consumer.recovery import Recovery
 from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.speed import Speed, Speeds
+
+if TYPE_CHECKING:
+    from consumer.redis_bell import RedisBell
+
+MODEL_SERVER_STATES = ("working", "suspect", "given up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Status:
     lanes: Lanes
     recovery: Recovery
     speeds: Speeds
+    redis: RedisBell | None
     stopping: Callable[[], bool]
 
     @property
@@ -91,6 +98,7 @@ class Status:
             "degraded": self.announcer.degraded,
             "paused": self.dispatcher.paused,
             "missed_events": self.dispatcher.missed_events,
+            "redis_available": self._redis_available,
             "model_server": {**self._model_server(), "models": self._models()},
             "tasks": len(asyncio.all_tasks()),
         }
@@ -101,7 +109,7 @@ class Status:
             "worker_id": self.settings.worker_id,
             "version": identity()["version"],
             "ollama_url": self.settings.ollama_local_url,
-            "redis_available": False,  # this version queues doorbells in memory
+            "redis_available": self._redis_available,
             "database": {"ok": self.heartbeat.healthy},
             "realtime": {"ok": not self._deaf, "state": self.listener.state.value, "trouble": self._deaf},
             "model_server": {"ok": self.recovery.trouble is None, **self._model_server()},
@@ -149,14 +157,29 @@ class Status:
 
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
-        looked_into = self.recovery.suspicion
-        return [*alarms, *([f"looking into the model server: {looked_into}"] if looked_into else [])]
+        if looked_into := self.recovery.suspicion:
+            alarms.append(f"looking into the model server: {looked_into}")
+        if self.redis is not None and self.redis.trouble:
+            alarms.append(
+                f"redis: every idle worker looks at each new job, as without REDIS_URL ({self.redis.trouble})"
+            )
+        return alarms
+
+    @property
+    def _redis_available(self) -> bool:
+        return self.redis is not None and self.redis.trouble is None
+
+    @property
+    def model_server_state(self) -> str:
+        """One of MODEL_SERVER_STATES."""
+        if self.recovery.trouble:
+            return "given up"
+        return "suspect" if self.recovery.suspicion else "working"
 
     def _model_server(self) -> JsonObject:
         trouble = self.recovery.trouble
-        state = "given up" if trouble else "suspect" if self.recovery.suspicion else "working"
         return {
-            "state": state,
+            "state": self.model_server_state,
             "trouble": None if trouble is None else trouble.as_json(),
             "cures": self.recovery.cures,
             "both_models_fit": self.lanes.both_fit,

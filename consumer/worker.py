@@ -7,8 +7,10 @@ back at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -30,10 +32,13 @@ from consumer.runner import Limits, Runner
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
-from consumer.steps import Workbench
 from consumer.store import Store
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
+
+if TYPE_CHECKING:
+    from consumer.redis_bell import RedisBell
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
@@ -48,7 +53,7 @@ class Worker:
 
     def __init__(
         self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], catalog: Catalog,
-        observer: Observer,
+        observer: Observer, redis: Callable[[Doorbell, Dispatcher], RedisBell] | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
@@ -73,6 +78,7 @@ class Worker:
         self.lanes.on_change = self.dispatcher.look_again
         self.dispatcher.on_pause = self._say
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
+        self.redis = None if redis is None else redis(self.bell, self.dispatcher)
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
@@ -81,7 +87,7 @@ class Worker:
         )
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
-            self.recovery, self.speeds, self._stop.is_set,
+            self.recovery, self.speeds, self.redis, self._stop.is_set,
         )  # fmt: skip
 
     def _listener(self) -> Listener:
@@ -90,7 +96,7 @@ class Worker:
             realtime_url=settings.realtime_url,
             key=settings.supabase_service_role_key.get_secret_value(),
             worker_id=settings.worker_id,
-            on_ring=self.bell.ring,
+            on_ring=self.redis.ring if self.redis else self.bell.ring,
             on_ready=self._subscribed,
             on_canary=lambda beat: self.heartbeat.heard_canary(beat),
             on_poke=self._poked,
@@ -112,12 +118,7 @@ class Worker:
                 tasks.create_task(self.recovery.run(), name="recovery"),
             ]
             if errand is None:
-                services += [
-                    tasks.create_task(self.listener.run(), name="listener"),
-                    tasks.create_task(self.reconciler.run(), name="reconciler"),
-                    tasks.create_task(self.announcer.run(), name="announcer"),
-                    tasks.create_task(self.dispatcher.run(), name="dispatcher"),
-                ]
+                services += self._doorbells(tasks)
             else:
                 services.append(tasks.create_task(self._on(errand), name="errand"))
             await self._stop.wait()
@@ -126,6 +127,18 @@ class Worker:
                 service.cancel()
             await farewell(self._store)
         logger.info("stopped")
+
+    def _doorbells(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """What hears of jobs and takes them."""
+        started = [
+            tasks.create_task(self.listener.run(), name="listener"),
+            tasks.create_task(self.reconciler.run(), name="reconciler"),
+            tasks.create_task(self.announcer.run(), name="announcer"),
+            tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+        ]
+        if self.redis is not None:
+            started.append(tasks.create_task(self.redis.run(), name="redis"))
+        return started
 
     async def _on(self, errand: Errand) -> None:
         await errand.run(self.dispatcher)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
@@ -9,7 +11,7 @@ from consumer.cli.people import checked_job_id, no_such_job
 from consumer.errors import EX_UNAVAILABLE, StoreError
 from consumer.job import JsonObject
 from consumer.logs import configure_logs
-from consumer.settings import load_settings, name_for_once
+from consumer.settings import load_settings
 
 EX_TEMPFAIL = 75
 TOLD = ("status", "error_message", "error_details", "workflow_result", "duration_ms", "attempt")
@@ -73,7 +75,7 @@ async def _taken(job_id: str | None) -> list[str]:
     from consumer.errand import Errand
 
     # A name of its own: beside a worker of the settings' name, it would take that one's row for its own.
-    settings = load_settings(worker_id=name_for_once())
+    settings = load_settings(worker_id=f"once-{secrets.token_hex(8)}")
     configure_logs(settings.log_level, settings.log_format)
     errand = Errand(job_id)
     await run_worker(settings, errand)
