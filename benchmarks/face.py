@@ -1,6 +1,6 @@
 """Does the HTTP face slow the worker? Jobs of a 0 ms model, alone and beside steady requests for all kinds of answers.
 
-    python -m benchmarks.face --jobs 100 --rate 200
+    python -m benchmarks.face --jobs 20 --rate 200
 
 The rounds alternate, so that a noisy machine is noisy for both. Also: what a thousand calls as signed-in users cost
 the worker's memory.
@@ -95,7 +95,7 @@ async def growth(stack: ThreadedStack, process: psutil.Process, url: str, calls:
 
 
 @click.command()
-@click.option("--jobs", default=100, show_default=True)
+@click.option("--jobs", default=20, show_default=True)
 @click.option("--rate", default=200.0, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 def main(jobs: int, rate: float, rounds: int) -> None:
