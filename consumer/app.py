@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from consumer import systemd
 from consumer.errors import ConfigurationError, SetupError
 from consumer.metrics import Observer, Observers
 from consumer.ollama import ModelOptions, Ollama
@@ -43,6 +44,7 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
     """
     loop, catalog = asyncio.get_running_loop(), Catalog.load(settings.workflow_catalog)
     async with AsyncExitStack() as stack:
+        stack.enter_context(logger.contextualize(worker=settings.worker_id))
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
         face, redis = (None, None) if errand else (http_face(settings), redis_bell(settings))
@@ -52,6 +54,7 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
+        systemd.notify(systemd.status("starting: checking the database and the models"))
         checks = asyncio.create_task(_checks(settings, store, ollama), name="checks")
         for number in STOPS:
             loop.add_signal_handler(number, checks.cancel)

@@ -22,6 +22,7 @@ from consumer.lanes import Lanes
 from consumer.replies import Claim
 from consumer.runner import Runner
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # A deadline is met a moment late, so that the database's clock has surely passed it.
 DEADLINE_SLACK = 0.05
@@ -51,11 +52,8 @@ class Dispatcher:
         self._claims = Claims(store, max_retries)
         self.work = InWork(runner, self._job_ended)
         self._timer: asyncio.TimerHandle | None = None
-        # Held during a claim and until what it took has begun: one at a time, so that slots are counted right.
-        self._turn = asyncio.Lock()
-        self._to_repeat = False
-        self._stopping = False
-        self.paused = False
+        self._turn = asyncio.Lock()  # held from a claim until what it took has begun, so that slots are counted right
+        self._to_repeat = self._stopping = self.paused = False
         self.on_pause: Callable[[], None] = lambda: None
         self._alone = self._more = self._ahead_due = False
         self._ahead_timer: asyncio.TimerHandle | None = None
@@ -63,6 +61,7 @@ class Dispatcher:
         self._slot_free.set()
         self.claims = 0
         self.missed_events = 0
+        self.sign = Sign("dispatcher")
         self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
     @property
@@ -214,15 +213,19 @@ class Dispatcher:
         """Claim the job that is named, or the best ones; what has no answer is repeated after a pause."""
         asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id else self._wanted()
         self._ahead_due = False
+        self.sign.within(LONGEST_CALL)
         try:
-            how_many = 0 if self.paused else room
-            claim = await self._claims.ask(how_many, self.work.ids, self._lanes.preferred_step, job_id)
+            claim = await self._claims.ask(
+                0 if self.paused else room, self.work.ids, self._lanes.preferred_step, job_id
+            )
         except StoreError as error:
             pause = self._claims.pause()
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
             self._to_repeat = self._to_repeat or job_id is None
             self._ring_in(pause)
             raise
+        finally:
+            self.sign.rest()
         self._to_repeat = self._to_repeat and job_id is not None
         self._alone, self._more = claim.alone and (job_id is None or bool(claim.jobs)), claim.more
         self.due_in(self._claims.next_look(claim, room))

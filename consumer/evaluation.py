@@ -29,6 +29,8 @@ from consumer.settings import ModelSettings
 from consumer.speed import Speeds
 from consumer.store import Write
 from consumer.workbench import Workbench
+from handlers.existing import read_existing
+from handlers.plan import plan
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
 from schemas.validator import Known, validate_workflow
@@ -43,12 +45,12 @@ async def evaluate(settings: ModelSettings, cases: Sequence[Case], system: Syste
     """Run all prompts, one after the other.
 
     Raises:
-        SetupError: the model server or a model is not there, or fails for good.
+        SetupError: the model server or a model is not there, or fails for good; WORKFLOW_CATALOG is no catalogue.
     """
-    scores = []
+    scores, catalog = [], Catalog.load(settings.workflow_catalog)
     async with _bench(settings) as bench:
         for number, case in enumerate(cases, start=1):
-            scores.append(await _run(case, settings, bench, system))
+            scores.append(await _run(case, settings, bench, system, catalog))
             say(number, len(cases), scores[-1])
     return Figures.of(scores)
 
@@ -73,9 +75,9 @@ async def _bench(settings: ModelSettings) -> AsyncIterator[Workbench]:
         await ollama.aclose()
 
 
-async def _run(case: Case, settings: ModelSettings, bench: Workbench, system: System) -> Score:
+async def _run(case: Case, settings: ModelSettings, bench: Workbench, system: System, catalog: Catalog) -> Score:
     row, began, releases = _Row(case.job(settings.max_retries)), time.monotonic(), 0
-    handler = _Watched(OldSystem() if system == "old" else handler_for(case.mode))
+    handler = _Watched(OldSystem() if system == "old" else handler_for(case.mode, catalog))
     runner = Runner(row, bench, lambda _: handler, RetryPolicy(), Limits(attempt=settings.job_timeout))
     while not isinstance(row.outcome, Completed | Failed):
         if isinstance(row.outcome, Released):
@@ -84,7 +86,9 @@ async def _run(case: Case, settings: ModelSettings, bench: Workbench, system: Sy
                 raise ServiceUnavailable(f"the model server cannot be used: {row.outcome.reason}. Cure it, run again.")
             await asyncio.sleep(row.outcome.delay)
         await runner.run(row.job, {})
-    return _scored(case, row, row.outcome, handler, time.monotonic() - began)
+    score = _scored(case, row, row.outcome, handler, catalog)
+    chosen = {} if system == "old" else _chosen(case, catalog)
+    return score.model_copy(update={"seconds": round(time.monotonic() - began, 3), **row.tokens, **chosen})
 
 
 class _Row:
@@ -105,8 +109,10 @@ class _Row:
         return Renewal(held=True)
 
     async def settle(
-        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
-    ) -> bool:
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject,
+        checkpoint: JsonObject | None = None,
+    ) -> bool:  # fmt: skip
+        self._checkpoint.update(checkpoint or {})
         self.outcome = outcome
         self.attempts += not isinstance(outcome, Released)
         for step, figures in observability.get("phases", {}).items():
@@ -150,30 +156,46 @@ class _Watched:
         return self._handler.result(done)
 
 
-def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watched, seconds: float) -> Score:
+def _scored(case: Case, row: _Row, outcome: Completed | Failed, handler: _Watched, catalog: Catalog) -> Score:
     workflow = outcome.workflow if isinstance(outcome, Completed) else {}
     types = types_of(workflow)
-    triggers = types & {node.name for node in Catalog.load() if node.trigger}
-    missing = [label for label in case.nodes if not either(label) & types]
+    triggers = types & set(catalog.triggers)
+    missing = absent(case, types)
     return Score(
         id=case.id,
         outcome="completed" if isinstance(outcome, Completed) else "failed",
         code=None if isinstance(outcome, Completed) else str(outcome.code),
-        violations=tuple(violations(case, outcome)),
+        violations=tuple(violations(case, outcome, catalog)),
         repairs=tuple(repair["code"] for repair in handler.repairs),
         model_repairs=row.model_repairs,
         attempts=row.attempts,
-        seconds=round(seconds, 3),
         triggers=tuple(sorted(triggers)),
         trigger_right=None if case.trigger is None else trigger_right(case.trigger, triggers),
         nodes_found=len(case.nodes) - len(missing),
         nodes_wanted=len(case.nodes),
-        nodes_missing=tuple(missing),
-        **row.tokens,
+        nodes_missing=missing,
     )
 
 
-def violations(case: Case, outcome: Completed | Failed) -> list[str]:
+def _chosen(case: Case, catalog: Catalog) -> JsonObject:
+    missing = absent(case, offered(case, catalog))
+    return {"nodes_offered": len(case.nodes) - len(missing), "nodes_not_offered": missing}
+
+
+def offered(case: Case, catalog: Catalog) -> frozenset[str]:
+    """The types that an answer can hold by the prompt alone: the part of the catalogue that code chooses, without what
+    a model's analysis adds to it, and for an edit the types that are there."""
+    job = case.job()
+    there = read_existing(job.current_workflow or {}, catalog).nodes
+    return frozenset((*plan(job, {}, catalog).offered, *(node.type for node in there)))
+
+
+def absent(case: Case, types: frozenset[str]) -> tuple[str, ...]:
+    """The labels of must-have nodes of which none of the types is one."""
+    return tuple(label for label in case.nodes if not either(label) & types)
+
+
+def violations(case: Case, outcome: Completed | Failed, catalog: Catalog) -> list[str]:
     """The codes of the rules that the result breaks; for a failure, of those that made it one."""
     if isinstance(outcome, Failed):
         named: Any = outcome.details.get("violations", [])
@@ -182,7 +204,7 @@ def violations(case: Case, outcome: Completed | Failed) -> list[str]:
     given = frozenset((*_scalars(case.config), *_scalars((before or {}).get("nodes"))))
     previous = {"nodes": [node for node in (before or {}).get("nodes", ()) if isinstance(node.get("id"), str)]}
     found = validate_workflow(
-        outcome.workflow, Catalog.load(), known=Known(given, case.prompt), previous=previous if before else None
+        outcome.workflow, catalog, known=Known(given, case.prompt), previous=previous if before else None
     )
     return [violation.code for violation in found]
 

@@ -22,6 +22,7 @@ from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
 from consumer.replies import Pulse
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 # The canary's event comes within the server's idle poll interval (0.5 s) plus decoding; this allows for a busy one.
 CANARY_GRACE = 10.0
@@ -40,6 +41,7 @@ class Heartbeat:
     """Beats until cancelled. `healthy`: the last beat was answered; `failures` counts those that were not.
 
     `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`); None before the first.
+    `sign`: its own sign of life.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Heartbeat:
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
         self.healthy = False
+        self.sign = Sign("heartbeat")
         self.failures = 0
         self.pulse: Pulse | None = None
         self.answered_at: float | None = None
@@ -63,6 +66,7 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
         while True:
+            self.sign.within(self._rhythm.interval + self._rhythm.canary + LONGEST_CALL)
             self._sooner.clear()
             try:
                 await self.beat()

@@ -39,15 +39,16 @@ class Ledger(Protocol):
         """Extend the lease and write progress."""
 
     async def settle(
-        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
-    ) -> bool:
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject,
+        checkpoint: JsonObject | None = None,
+    ) -> bool:  # fmt: skip
         """Apply the outcome; False when the job is no longer this attempt's."""
 
 
 class Lease:
     """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`.
 
-    `on_renewed` is called after each renewal.
+    `on_renewed` is called after each renewal. `claimed_at`: since when the attempt runs.
     """
 
     def __init__(self, store: Ledger, job: Job, on_renewed: Callable[[], None] = lambda: None) -> None:
@@ -59,7 +60,7 @@ class Lease:
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._urgent = False
-        self._claimed_at = self._last_write = time.monotonic()
+        self.claimed_at = self._last_write = time.monotonic()
         self._progressed = True
         self._allowed_until = 0.0
         self._work: asyncio.Future[Any] | None = None
@@ -140,6 +141,12 @@ class Lease:
         self._pending = replace(self._pending, logs=None)
         return lines
 
+    @property
+    def unstored(self) -> JsonObject | None:
+        """The finished steps not yet known to be stored: the settling write carries them, as it may come first."""
+        under_way = self._unanswered.checkpoint if self._unanswered else None
+        return {**(under_way or {}), **(self._pending.checkpoint or {})} or None
+
     async def flush(self) -> None:
         """Write all that is pending; after a failure the rest is left to the keeper."""
         for _ in range(2):  # what is under way, and what has come since
@@ -151,7 +158,7 @@ class Lease:
         """The database's clock: its reading at the claim, and what has passed since. None lets it put its own."""
         if self._job.updated_at is None:
             return None
-        return (self._job.updated_at + timedelta(seconds=time.monotonic() - self._claimed_at)).isoformat()
+        return (self._job.updated_at + timedelta(seconds=time.monotonic() - self.claimed_at)).isoformat()
 
     def _set(self, *, urgent: bool, **fields: object) -> None:
         sooner = (urgent and not self._urgent) or not self._dirty

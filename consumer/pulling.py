@@ -92,7 +92,7 @@ class _Log:
 
     def _say(self, words: str) -> None:
         logger.info("pulling {!r}: {}", self._model, words)
-        systemd.notify(f"EXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000}\nSTATUS=pulling {self._model}: {words}")
+        systemd.notify(systemd.extension(PATIENCE_SECONDS), systemd.status(f"pulling {self._model}: {words}"))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from consumer.errors import StoreError
 from consumer.replies import Reconciliation
 from consumer.retry import full_jitter
 from consumer.store import Store
+from consumer.vitals import LONGEST_CALL, Sign
 
 
 class Reconciler:
@@ -29,6 +30,7 @@ class Reconciler:
         self._gap.set()
         self._gaps = 0
         self.reconciles = 0
+        self.sign = Sign("reconciler")
 
     def gap(self) -> None:
         """Events may have been lost: reconcile soon. Never blocks."""
@@ -41,6 +43,7 @@ class Reconciler:
             await self._gap.wait()
             self._gap.clear()
             found = await self._reconciled()
+            self.sign.rest()
             logger.debug("reconciled: {} claimable, {} processing", found.claimable, found.processing)
             if found.rescued or found.exhausted:
                 logger.info("rescued {} job(s), failed {} with all retries spent", found.rescued, found.exhausted)
@@ -52,6 +55,7 @@ class Reconciler:
 
     async def _reconciled(self) -> Reconciliation:
         for pause in full_jitter(base=0.5, cap=15):
+            self.sign.within(pause + LONGEST_CALL)
             try:
                 found = await self._store.reconcile()
             except StoreError as error:

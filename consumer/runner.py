@@ -8,6 +8,7 @@ writes it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from loguru import logger
 from pydantic import ValidationError
 
+from consumer import canonical
 from consumer.errors import InputInvalid, InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
@@ -40,7 +42,7 @@ class Limits:
 
 
 class Runner:
-    """Runs attempts; one instance serves all slots of a worker."""
+    """Runs attempts; one instance serves all slots of a worker. `on_change` is called when `running` has changed."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Runner:
         self._limits = limits
         self._running: dict[JobId, Lease] = {}
         self._stopping = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> list[JobId]:
@@ -92,6 +95,7 @@ class Runner:
         if older := self._running.get(job.id):
             older.end(LeaseLost("this worker has claimed the job anew"))
         self._running[job.id] = lease
+        self.on_change()
         if hand_back:
             lease.end(HandBack)
         try:
@@ -107,6 +111,7 @@ class Runner:
         finally:
             if self._running.get(job.id) is lease:
                 del self._running[job.id]
+                self.on_change()
 
     async def refuse(self, row: JsonObject, error: ValidationError) -> None:
         """A row this version cannot read fails honestly instead of crashing each worker in turn."""
@@ -156,23 +161,28 @@ class Runner:
         self._tell(job, Settling())
         lease.log(_sentence(outcome))
         lease.allow(self._limits.unwritten)  # what is finished keeps its job until it is written
-        logs = lease.take_logs()
+        logs, checkpoint = lease.take_logs(), lease.unstored
         deadline = asyncio.get_running_loop().time() + self._limits.unwritten
         reached(FaultPoint.BEFORE_SETTLE, job)
         for pause in full_jitter(base=0.5, cap=LONGEST_PAUSE):
             try:
-                applied = await self._store.settle(job, outcome, logs=logs, observability=steps.observability)
+                applied = await self._store.settle(
+                    job, outcome, logs=logs, observability=steps.observability, checkpoint=checkpoint
+                )
                 break
             except StoreError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     logger.error("giving the outcome up, the lease will bring the job back: {}", error)
                     return
                 logger.warning("the outcome could not be written, trying again: {}", error)
-                outcome = _storable(outcome, job, error)
+                # What the database refuses may be the answers, which are only of use to a replay.
+                outcome = outcome if checkpoint and _about_the_data(error) else _storable(outcome, job, error)
+                checkpoint = None if _about_the_data(error) else checkpoint
             await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
         name, code = _named(outcome, applied)
-        _canonical_line(name, code, steps.observability)
+        seconds = time.monotonic() - lease.claimed_at
+        canonical.say(job, outcome, name, seconds=seconds, observability=steps.observability)
         self._tell(job, Settled(name, code))
 
     async def _pause(self, seconds: float) -> None:
@@ -187,11 +197,15 @@ class Runner:
 
 def _storable(outcome: Outcome, job: Job, error: StoreError) -> Outcome:
     """What to write after this error: the same again, or an honest failure when the database refuses the outcome."""
-    if not (isinstance(error, StoreRefused) and error.about_the_data):
+    if not _about_the_data(error):
         return outcome
     if isinstance(outcome, Failed):
         return Released(60, "outcome refused by the database")
     return Failed("INTERNAL", InternalError.public, {"attempt": job.attempt, "phase": "settle", "retryable": False})
+
+
+def _about_the_data(error: StoreError) -> bool:
+    return isinstance(error, StoreRefused) and error.about_the_data
 
 
 def _sentence(outcome: Outcome) -> str:
@@ -213,10 +227,3 @@ def _named(outcome: Outcome, applied: bool) -> tuple[str, str]:
     """The outcome as it stands in the database, and its error code or an empty text."""
     name = type(outcome).__name__.lower() if applied else "refused"
     return name, str(outcome.code) if isinstance(outcome, Retry | Failed) else ""
-
-
-def _canonical_line(name: str, code: str, observability: JsonObject) -> None:
-    """One line per attempt, after the write: the outcome as it stands in the database."""
-    fields = {key: observability.get(key) for key in ("output_tokens", "tokens_per_second", "total_time_ms")}
-    reason = {"code": code} if code else {}
-    logger.bind(**fields, **reason).info("job {}", name)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 Z = 1.959964
 System = Literal["pipeline", "old"]
 # Shares of which more is better; `invalid_completed` must be nought.
-GROWING = ("completed_and_valid", "trigger_right", "nodes_found")
+GROWING = ("completed_and_valid", "trigger_right", "nodes_offered", "nodes_found")
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -72,6 +72,7 @@ class Score(_Value):
 
     `attempts` begun, `model_repairs` asked for, tokens of all answers that came to their end, `seconds` of wall clock.
     `triggers` start the workflow. `trigger_right` is None, and `nodes_wanted` 0, where the prompt has no such label.
+    `nodes_offered` of them are among the types chosen for the prompt; None for a system that chooses none.
     """
 
     id: str
@@ -89,6 +90,8 @@ class Score(_Value):
     nodes_found: int = 0
     nodes_wanted: int = 0
     nodes_missing: tuple[str, ...] = ()
+    nodes_offered: int | None = None
+    nodes_not_offered: tuple[str, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -167,10 +170,12 @@ def differences(now: Report, saved: Report) -> list[str]:
 def _shares(scores: Sequence[Score]) -> dict[str, Share]:
     triggers = [score.trigger_right for score in scores if score.trigger_right is not None]
     completed = [score for score in scores if score.outcome == "completed"]
+    chosen = [(score.nodes_offered, score.nodes_wanted) for score in scores if score.nodes_offered is not None]
     return {
         "completed_and_valid": Share(hits=sum(score.valid for score in scores), of=len(scores)),
         "invalid_completed": Share(hits=sum(not score.valid for score in completed), of=len(scores)),
         "trigger_right": Share(hits=sum(triggers), of=len(triggers)),
+        "nodes_offered": Share(hits=sum(hits for hits, _ in chosen), of=sum(wanted for _, wanted in chosen)),
         "nodes_found": Share(
             hits=sum(score.nodes_found for score in scores), of=sum(score.nodes_wanted for score in scores)
         ),

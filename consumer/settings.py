@@ -1,10 +1,12 @@
-"""Everything a user can set, read once from the environment and `.env`, checked, then passed down frozen.
+"""Everything a user can set, read once, checked, then passed down frozen.
 
-The only module that reads the environment. Every error names the variable, the reason and the way out.
+What comes first wins: the command line, the environment, a credential of systemd's, the file `.env` or the one that
+`ENV_FILE` names. The only module that reads settings. Every error names the variable, the reason and the way out.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
@@ -14,9 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumer.clocks import ClockSettings
+from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_origins, parse_place
 from consumer.job import JOB_ID_PATTERN
@@ -51,9 +54,7 @@ def _default_worker_id() -> str:
 class ModelSettings(BaseSettings):
     """What work with the model server needs. Field names in capitals are the environment variables; seconds."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True)
 
     ollama_local_url: str = "http://127.0.0.1:11434"
     analyze_model: str = "mistral:7b"
@@ -72,6 +73,15 @@ class ModelSettings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Where settings come from; what comes first wins."""
+        return init_settings, env_settings, Credentials(settings_cls), dotenv_settings
 
     @field_validator(
         "supabase_url", "ollama_local_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
@@ -231,16 +241,19 @@ def load_model_settings(**overrides: Any) -> ModelSettings:
 
 
 def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
+    file = os.environ.get("ENV_FILE") or ".env"
     try:
-        return kind(**overrides)
+        if file != ".env":
+            Path(file).open("rb").close()  # one that is named must be there
+        return kind(**{"_env_file": file, **overrides})
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
     except OSError as error:
         raise ConfigurationError(
-            f".env: cannot be read ({error.strerror}). Let this user read it, or remove it."
+            f"{file}: cannot be read ({error.strerror}). Let this user read it, or do without it."
         ) from None
     except UnicodeDecodeError:
-        raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
+        raise ConfigurationError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def _sentence(item: dict[str, Any]) -> str:

@@ -80,13 +80,6 @@ class Status:
         """What a paused worker says of itself."""
         return f"paused: no job is taken until: consumer resume {self.settings.worker_id}"
 
-    @property
-    def sentence(self) -> str:
-        """How the worker is, for systemd's STATUS."""
-        if trouble := self.recovery.trouble:
-            return f"no jobs taken: {trouble.why}"
-        return self.paused if self.dispatcher.paused else self.announcer.status
-
     def row(self) -> JsonObject:
         """What the worker's row in `workflow_workers` says about it."""
         return {
@@ -102,6 +95,22 @@ class Status:
             "model_server": {**self._model_server(), "models": self._models()},
             "tasks": len(asyncio.all_tasks()),
         }
+
+    @property
+    def sentence(self) -> str:
+        """How the worker is, for systemd's STATUS."""
+        in_work = f"{len(self.runner.running)} job(s) in work"
+        if self.stopping():
+            return f"stopping, {in_work}"
+        if not self.announcer.started:
+            return "starting: waiting for Realtime"
+        if trouble := self.recovery.trouble:
+            return f"no jobs taken: {trouble.why}"
+        if self.dispatcher.paused:
+            return f"{self.paused}, {in_work}"
+        if self.announcer.degraded:
+            return f"degraded: no Realtime, jobs are found by heartbeat ({self.announcer.degraded}), {in_work}"
+        return f"ready, {in_work if self.runner.running else 'waiting for jobs'}"
 
     def health(self) -> Health:
         """All that `/health` says."""

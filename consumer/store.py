@@ -93,14 +93,17 @@ class Store:
             raise StoreUnavailable("renew_workflow_job: no answer within a third of the lease") from None
 
     async def settle(
-        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject
-    ) -> bool:
-        """Apply the outcome; False when another attempt owns the job, so that nothing was changed."""
+        self, job: Job, outcome: Outcome, *, logs: list[JsonObject] | None, observability: JsonObject,
+        checkpoint: JsonObject | None = None,
+    ) -> bool:  # fmt: skip
+        """Apply the outcome, with what no renewal has written yet; False when another attempt owns the job, so that
+        nothing was changed."""
         arguments = {
             "p_job": job.id,
             "p_attempt": job.attempt,
             "p_logs": logs,
             "p_observability": observability,
+            **({"p_checkpoint": checkpoint} if checkpoint else {}),
             **_outcome_arguments(outcome),
         }
         answer = await self._rpc("settle_workflow_job", arguments)

@@ -29,6 +29,7 @@ from consumer.outcome import RetryPolicy
 from consumer.reconciler import Reconciler
 from consumer.recovery import CANARY, Ladder, Recovery
 from consumer.runner import Limits, Runner
+from consumer.service import Service
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
@@ -82,13 +83,13 @@ class Worker:
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
-        self.announcer = Announcer(
-            self.listener, self._announced, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
-        )
+        self.announcer = Announcer(self.listener, self._say, patience=settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
             self.recovery, self.speeds, self.redis, self._stop.is_set,
         )  # fmt: skip
+        self.service = Service(self.status, (self.heartbeat.sign, self.dispatcher.sign, self.reconciler.sign))
+        self.runner.on_change = self.service.changed
 
     def _listener(self) -> Listener:
         settings, recycle = self._settings, self._settings.realtime_recycle_hours * 3600
@@ -135,6 +136,7 @@ class Worker:
             tasks.create_task(self.reconciler.run(), name="reconciler"),
             tasks.create_task(self.announcer.run(), name="announcer"),
             tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+            tasks.create_task(self.service.run(), name="service"),
         ]
         if self.redis is not None:
             started.append(tasks.create_task(self.redis.run(), name="redis"))
@@ -147,6 +149,7 @@ class Worker:
     async def _drain(self) -> None:
         grace = self._settings.shutdown_grace
         systemd.notify("STOPPING=1")
+        self.service.changed()
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
         async with asyncio.TaskGroup() as waits:
@@ -164,14 +167,9 @@ class Worker:
         if self.recovery.trouble is None:
             self.bell.ring("recovered")
 
-    def _announced(self) -> None:
-        if self.status.sentence != self.announcer.status:
-            systemd.notify(f"STATUS={self.status.sentence}")
-        self.heartbeat.soon()
-
     def _say(self) -> None:
         """How the worker is has changed: tell systemd, and the worker's row."""
-        systemd.notify(f"STATUS={self.status.sentence}")
+        self.service.changed()
         self.heartbeat.soon()
 
     def _subscribed(self) -> None:

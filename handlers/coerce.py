@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.catalog import Field, FieldType
 from schemas.formats import zones
-from schemas.templates import is_template
+from schemas.rules_nodes import stands_in
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -21,7 +21,7 @@ _INTERVAL = re.compile(r"(?i)(?:every )?([0-9]{1,6}) ?(s(?:ec(?:ond)?s?)?|m(?:in
 
 def coerce(field: Field, value: Any) -> Any:
     """The value in the field's type, or as it is when that is not possible; templates stay."""
-    if is_template(value) and field.type != "string":
+    if stands_in(field, value) and field.type != "string":
         return value
     return _by_format(field, _by_option(field, _BY_TYPE[field.type](value)))
 

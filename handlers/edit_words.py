@@ -26,7 +26,8 @@ _NOT = re.compile(
     r"|\b(?:step|node|action|block)s? (?:to|that|which|for) (?:\w+ )?(?:remov|delet)\w*"
 )
 _ADDS = re.compile(
-    r"\b(?:add\w*|insert\w*|append|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
+    r"\b(?:add\w*|insert\w*|(?:put|place) an?\b|append"
+    r"|include|also|then|before|after|instead|replac\w*|plus|füge|hinzu\w*|ergänz\w*|añad\w*"
     r"|agreg\w*|ajout\w*|aggiung\w*|adicion\w*|voeg|добав\w*|statt|ersetz\w*|reempla\w*|rempla\w*)|追加|添加|추가|जोड़|أضف"
 )
 _CHANGES = re.compile(
@@ -104,11 +105,11 @@ def names(draft: Draft, prompt: str, node: Node) -> bool:
     # "Slack-Schritt" names Slack.
     text = f"{prompt} {prompt.replace('-', ' ')}".lower()
     return node.type in named_types(text, draft.catalog) or any(
-        len(word) > 2 and _stands(word.lower(), text) for word in words
+        len(word) > 2 and stands(word.lower(), text) for word in words
     )
 
 
-def _stands(word: str, text: str) -> bool:
+def stands(word: str, text: str) -> bool:
     """Whether the text holds the word as a whole; the borders are ASCII, as in `search`."""
     start = text.find(word)
     while start >= 0:

@@ -6,7 +6,7 @@ Called by the validate step; the validator judges the result independently.
 from __future__ import annotations
 
 from consumer.job import JsonObject
-from handlers.credentials import blank_invented, required_credentials
+from handlers.credentials import blank_invented, blank_loose, required_credentials
 from handlers.draft import Draft, Edge, Names, Node
 from handlers.layout import lay_out
 from handlers.plan import Plan
@@ -28,6 +28,7 @@ def mend(draft: Draft, planned: Plan, supplied: Supplied, known: Known, fresh: f
     repair_branches(draft)
     repair_templates(draft)
     blank_invented(draft, known)
+    blank_loose(draft, known)
     lay_out(draft)
     return _workflow(draft)
 

@@ -10,7 +10,7 @@ from handlers.draft import Node
 from schemas.forms import FIELD_TYPES, WITH_OPTIONS, form_faults
 
 _SLUG = re.compile(r"[^a-z0-9]+")
-_KEPT = ("options", "placeholder", "defaultValue")
+_KEPT = ("placeholder", "defaultValue")
 
 
 def complete_form(node: Node) -> None:
@@ -29,7 +29,8 @@ def _field(raw: JsonObject, number: int, taken: set[str]) -> JsonObject:
     label = str(raw.get("label") or raw.get("question") or raw.get("name") or f"Field {number}").strip()
     name = _name(str(raw.get("name") or label), number, taken)
     kept = {key: raw[key] for key in _KEPT if raw.get(key) is not None}
-    kind = _kind(raw.get("type") or raw.get("kind"), bool(raw.get("options")))
+    options = _options(raw.get("options"))
+    kind = _kind(raw.get("type") or raw.get("kind"), bool(options))
     required = raw.get("required")
     return {
         "id": str(raw.get("id") or f"field_{number}"),
@@ -37,8 +38,16 @@ def _field(raw: JsonObject, number: int, taken: set[str]) -> JsonObject:
         "name": name,
         "type": kind,
         "required": required if isinstance(required, bool) else str(required).lower() == "true",
+        **({"options": options} if options else {}),
         **kept,
     }
+
+
+def _options(said: Any) -> list[Any]:
+    """A list as it is, and the parts of "red, green"."""
+    if isinstance(said, str):
+        return [part.strip() for part in said.split(",") if part.strip()]
+    return said if isinstance(said, list) else []
 
 
 def _kind(said: Any, has_options: bool) -> str:

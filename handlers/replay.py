@@ -14,6 +14,7 @@ from consumer.errors import InternalError, Violation, WorkflowInvalid
 from consumer.job import Job, JsonObject
 from consumer.ports import CodeStep, Done
 from handlers.registry import handler_for
+from schemas.catalog import Catalog
 
 ABSENT = None
 _TEXTS = ("name", "summary", "explanation")
@@ -50,24 +51,24 @@ class Replay:
     violations: tuple[Violation, ...]
 
 
-def replay(job: Job, stored: JsonObject | None) -> Replay | None:
+def replay(job: Job, stored: JsonObject | None, catalog: Catalog) -> Replay | None:
     """Run the code steps on the stored answers, else on the stored workflow; None when the job has neither."""
     answers: Done = {name: done.value for name, done in (job.checkpoint or {}).items() if done is not None}
     if "generate" in answers:
-        return _run("answers", job, answers)
+        return _run("answers", job, answers, catalog)
     if stored is None:
         return None
     # An edit that changes nothing: the workflow is read, repaired and judged as it stands.
     unchanged = job.model_copy(update={"mode": "edit", "current_workflow": stored})
-    found = _run("workflow", unchanged, {"generate": {}})
+    found = _run("workflow", unchanged, {"generate": {}}, catalog)
     if found.workflow is not None:
         found.workflow.pop("explanation", None)
         found.workflow.update({name: stored[name] for name in ("explanation", "viewport") if name in stored})
     return found
 
 
-def _run(source: Literal["answers", "workflow"], job: Job, answers: Done) -> Replay:
-    handler, done = handler_for(job.mode), dict(answers)
+def _run(source: Literal["answers", "workflow"], job: Job, answers: Done, catalog: Catalog) -> Replay:
+    handler, done = handler_for(job.mode, catalog), dict(answers)
     try:
         for step in handler.steps:
             if isinstance(step, CodeStep):

@@ -31,7 +31,7 @@ class Field:
 
     `credential`: a secret, from the job's config only. `account`: names something of the user's, from config or prompt.
     `open`: other values than `options` are allowed. `when`: (field, values) that make this field required.
-    `format`: how a value must be written.
+    `format`: how a value must be written. `fixed`: no template can stand for it, since nothing runs before a trigger.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Field:
     when: tuple[str, tuple[str, ...]] | None = None
     blank: bool = False
     format: Format | None = None
+    fixed: bool = False
 
     @property
     def from_user(self) -> bool:
@@ -155,10 +156,10 @@ def _node_type(category: Mapping[str, Any], raw: Mapping[str, Any]) -> NodeType:
         trigger=category["trigger"],
         names=tuple(raw.get("names", ())),
         words=tuple(raw.get("words", ())),
-        fields=tuple(_field(field) for field in raw["fields"]),
+        fields=tuple(_field(field, fixed=category["trigger"]) for field in raw["fields"]),
     )
 
 
-def _field(raw: Mapping[str, Any]) -> Field:
+def _field(raw: Mapping[str, Any], fixed: bool) -> Field:
     when = next(((name, tuple(values)) for name, values in raw.get("when", {}).items()), None)
-    return Field(**{**raw, "options": tuple(raw.get("options", ())), "when": when})
+    return Field(**{**raw, "options": tuple(raw.get("options", ())), "when": when, "fixed": fixed})

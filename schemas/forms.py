@@ -43,9 +43,15 @@ def _field_faults(field: Mapping[str, Any], place: str) -> Iterator[Violation]:
         wanted = f"one of {', '.join(FIELD_TYPES)}"
         text = f"The type of a form field must be {wanted}."
         yield Violation("INVALID_OPTION", f"{place}/type", text, f"Set the type to {wanted}.")
-    if kind in WITH_OPTIONS and not field.get("options"):
-        text = f"A form field of type {kind} needs options."
-        yield Violation("MISSING_REQUIRED_FIELD", f"{place}/options", text, "Add options, or use the type text.")
+    yield from _options_fault(field.get("options"), kind in WITH_OPTIONS, f"{place}/options")
+
+
+def _options_fault(options: object, needed: bool, where: str) -> Iterator[Violation]:
+    if options is not None and not isinstance(options, list):
+        yield Violation("INVALID_FIELD_TYPE", where, "options of a form field must be a list.", "Give a list.")
+    elif needed and not options:
+        text = "A form field of this type needs options."
+        yield Violation("MISSING_REQUIRED_FIELD", where, text, "Add options, or use the type text.")
 
 
 def _text_fault(value: object, key: str, where: str) -> Iterator[Violation]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from consumer.errors import Violation
 from schemas.catalog import Field, NodeType
 from schemas.clean import one_line
+from schemas.loose_secrets import open_secrets
 from schemas.rules_nodes import filled, well_typed
 from schemas.subject import Json, Subject, pointer
 from schemas.templates import is_template
@@ -54,16 +55,21 @@ def _unusual(field: Field, value: object) -> bool:
 
 def _listed(subject: Subject) -> Iterator[Violation]:
     open_fields = {
-        (node["id"], field.name)
+        (node["id"], name)
         for node in subject.nodes
         if (kind := subject.type_of(node)) is not None
-        for field in kind.fields
-        if field.from_user and not filled(field, node["config"].get(field.name))
+        for name in (*_open(node, kind), *open_secrets(kind, node["config"]))
     }
     for index, entry in enumerate(subject.required):
         if (entry["node"], entry["field"]) not in open_fields:
             text = f"{one_line(entry['field'])} of {one_line(entry['node'])} is not an empty field of the user's own."
             yield _warning("NEEDLESS_ENTRY", pointer("requiredCredentials", index), text, "Remove the entry.")
+
+
+def _open(node: Json, kind: NodeType) -> list[str]:
+    return [
+        field.name for field in kind.fields if field.from_user and not filled(field, node["config"].get(field.name))
+    ]
 
 
 def _warning(code: str, where: str, text: str, fix: str) -> Violation:

@@ -9,6 +9,7 @@ from schemas.catalog import Field, NodeType
 from schemas.clean import one_line
 from schemas.formats import WANTED, follows
 from schemas.forms import form_faults
+from schemas.loose_secrets import loose_secrets, unknown_secret
 from schemas.subject import Json, Subject, is_placeholder, pointer
 from schemas.templates import is_template
 
@@ -47,9 +48,14 @@ def filled(field: Field, value: object) -> bool:
     return value is not None and value != [] and value != {}
 
 
+def stands_in(field: Field, value: object) -> bool:
+    """Whether the value is a template that stands for one of the field's type."""
+    return is_template(value) and not field.fixed
+
+
 def well_typed(field: Field, value: object) -> bool:
     """Whether the value has the field's type. A template may stand for anything; true is not a number."""
-    if is_template(value):
+    if stands_in(field, value):
         return True
     if isinstance(value, bool) and field.type != "boolean":
         return False
@@ -58,7 +64,7 @@ def well_typed(field: Field, value: object) -> bool:
 
 def allowed(field: Field, value: object) -> bool:
     """Whether a well-typed value is one of the field's options and written as its format says; templates are."""
-    if is_template(value):
+    if stands_in(field, value):
         return True
     if field.options and not field.open and value not in field.options:
         return False
@@ -67,7 +73,7 @@ def allowed(field: Field, value: object) -> bool:
 
 def invented(subject: Subject, field: Field, value: object) -> bool:
     """Whether a filled credential or account field holds what the user never gave."""
-    if is_template(value):
+    if stands_in(field, value):
         return False
     if subject.known is None:
         return field.credential and is_placeholder(value)
@@ -94,6 +100,11 @@ def _config(subject: Subject, index: int, node: Json, kind: NodeType) -> Iterato
             yield Violation("MISSING_REQUIRED_FIELD", where, text, _filling(field))
     if kind.name == "form":
         yield from form_faults(node["config"], pointer("nodes", index, "config"))
+    for place, secret in loose_secrets(kind, node["config"]):
+        if unknown_secret(secret, subject.known):
+            text = f"{one_line(str(place[-1]))} holds a secret that the user never gave."
+            where = pointer("nodes", index, "config", *place)
+            yield Violation("INVENTED_CREDENTIAL", where, text, "Leave it empty; the user fills it in.")
 
 
 def _filling(field: Field) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-TEMPLATE = re.compile(r"\{\{([^{}]{0,200})\}\}")
+TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
 # contract §5: `input…` is what the step before hands on, `variables.name` what a set_variable stored.
 _PATH = re.compile(r"\s*(input|variables)((?:\.[A-Za-z_$][\w$-]*|\.\d+|\[\d+\]|\[\"[^\"]*\"\]|\['[^']*'\])*)\s*")
 # Braces in code are code.

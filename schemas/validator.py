@@ -41,7 +41,8 @@ def validate_workflow(
         catalog: the node types that exist.
         known: what the user gave. With it, a credential from elsewhere is INVENTED_CREDENTIAL; without it, only one
             that is plainly a placeholder.
-        previous: the workflow before an edit, of sound shape. With it, a node gone without a word is LOST_NODE.
+        previous: the workflow before an edit, of sound shape. With it, an explanation is needed, and a node gone
+            without a word is LOST_NODE.
     """
     return list(islice(_broken(workflow, catalog, known, previous), MAX_VIOLATIONS))
 
@@ -63,10 +64,14 @@ def _broken(workflow: object, catalog: Catalog, known: Known | None, previous: J
     subject = Subject.of(workflow, catalog, known)
     for rules in (rules_nodes, rules_edges, rules_templates):
         yield from rules.check(subject)
-    yield from _lost(workflow, previous or {})
+    if previous is not None:
+        yield from _edited(workflow, previous)
 
 
-def _lost(workflow: Json, previous: Json) -> Iterator[Violation]:
+def _edited(workflow: Json, previous: Json) -> Iterator[Violation]:
+    if not workflow.get("explanation", "").strip():
+        text = "The workflow has no explanation, which an edit needs."
+        yield Violation("MISSING_REQUIRED_FIELD", "/explanation", text, "Say in a sentence what was changed.")
     kept = {node["id"] for node in workflow["nodes"]}
     told = workflow.get("explanation", "")
     for node in previous.get("nodes", ()):

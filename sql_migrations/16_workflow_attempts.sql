@@ -99,7 +99,8 @@ $$;
 -- Ends the running attempt of a locked row: one update, one event. Returns the ending.
 create function workflow_private.end_attempt(
   p_job public.workflow_generation_jobs, p_outcome text, p_now timestamptz,
-  p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb
+  p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb,
+  p_checkpoint jsonb
 ) returns text language plpgsql set search_path = '' as $$
 declare
   v_ending text := workflow_private.ending_of(p_job, p_outcome);
@@ -120,7 +121,9 @@ begin
     error_details = v_details,
     lease_expires_at = null, claim_key = null, updated_at = p_now,
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
-    observability = coalesce(p_observability, j.observability)
+    observability = coalesce(p_observability, j.observability),
+    checkpoint = case when p_checkpoint is null then j.checkpoint
+      else workflow_private.merge_checkpoint(j.checkpoint, p_checkpoint) end
   where j.id = p_job.id;
   insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at, detail)
   values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, p_now, jsonb_strip_nulls(jsonb_build_object(
@@ -145,7 +148,7 @@ begin
     limit p_limit for update skip locked
   loop
     v_ending := workflow_private.end_attempt(v_job, 'rescued', clock_timestamp(), null,
-      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null);
+      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null, null);
     v_ended := jsonb_set(v_ended, array[v_ending], (v_ended -> v_ending) || to_jsonb(v_job.id));
   end loop;
   if v_ended -> 'rescued' <> '[]' then

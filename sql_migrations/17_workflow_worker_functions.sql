@@ -245,7 +245,7 @@ comment on function public.renew_workflow_job is
 create function public.settle_workflow_job(
   p_job text, p_attempt integer, p_outcome text, p_result jsonb default null, p_error_message text default null,
   p_error_details jsonb default null, p_retry_in double precision default 0, p_logs jsonb default null,
-  p_observability jsonb default null
+  p_observability jsonb default null, p_checkpoint jsonb default null
 ) returns boolean language plpgsql security definer set search_path = '' as $$
 declare
   v_job public.workflow_generation_jobs;
@@ -262,7 +262,7 @@ begin
       and e.detail ->> 'asked' = p_outcome);
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
-    p_error_details, v_delay, p_logs, p_observability);
+    p_error_details, v_delay, p_logs, p_observability, p_checkpoint);
   -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
   if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);

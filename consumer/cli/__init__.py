@@ -14,6 +14,7 @@ from consumer.cli.local import demo, dev
 from consumer.cli.once import poll, process
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
+from consumer.cli.service import unit
 from consumer.cli.show import replay, show
 from consumer.cli.workflows import validate
 
@@ -29,6 +30,6 @@ def main() -> None:
 
 for command in (
     run, dev, demo, submit, status, show, cancel, retry, process, poll, replay, reconcile, audit, workers, pause,
-    resume, validate, evaluate,
+    resume, validate, evaluate, unit,
 ):  # fmt: skip
     main.add_command(command)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from consumer.cases import Case
     from consumer.scores import Figures, Report, Score
+    from consumer.settings import ModelSettings
 
 EX_WORSE = 1
 _TITLES = {"pipeline": "this system", "old": "old system"}
@@ -24,6 +25,7 @@ _SHARES = {
     "completed_and_valid": "completed and valid",
     "invalid_completed": "invalid completed",
     "trigger_right": "right trigger",
+    "nodes_offered": "labelled nodes among the types offered",
     "nodes_found": "must-have nodes found",
 }
 
@@ -50,6 +52,8 @@ async def evaluate(
 ) -> None:
     """Run PROMPTS through the pipeline and score the results. Needs the model server only, no database.
 
+    The node types are those that ship with us and those of WORKFLOW_CATALOG.
+
     PROMPTS holds one JSON object a line: id and prompt; if need be mode, config, current_workflow and
     execution_history; and as labels trigger, nodes (types that must be there; "a|b" allows either) and tags.
 
@@ -57,9 +61,10 @@ async def evaluate(
     Example:
       consumer eval benchmarks/prompts.jsonl --model qwen2.5:7b --save today.json
     """
-    cases, file_hash = _cases(prompts)
+    settings = load_model_settings(**({"analyze_model": model, "generate_model": model} if model else {}))
+    cases, file_hash = _cases(prompts, settings)
     saved = _saved(baseline) if baseline else None
-    report = await _report(cases, file_hash, model, old)
+    report = await _report(cases, file_hash, settings, old)
     _keep(report, save)
     _show(report, as_json)
     if saved:
@@ -77,12 +82,13 @@ def _text(path: Path) -> str:
         raise UnusableFile(f"{path}: is not UTF-8 text. Save it as UTF-8.") from error
 
 
-def _cases(path: Path) -> tuple[list[Case], str]:
+def _cases(path: Path, settings: ModelSettings) -> tuple[list[Case], str]:
     from consumer.cases import read_cases
     from schemas.catalog import Catalog
 
     text = _text(path)
-    return read_cases(text, str(path), Catalog.load()), hashlib.sha256(text.encode()).hexdigest()
+    catalog = Catalog.load(settings.workflow_catalog)
+    return read_cases(text, str(path), catalog), hashlib.sha256(text.encode()).hexdigest()
 
 
 def _saved(path: Path) -> Report:
@@ -102,12 +108,11 @@ def _saved(path: Path) -> Report:
     return report
 
 
-async def _report(cases: list[Case], file_hash: str, model: str | None, old: bool) -> Report:
+async def _report(cases: list[Case], file_hash: str, settings: ModelSettings, old: bool) -> Report:
     from consumer.evaluation import evaluate as run
     from consumer.logs import configure_logs
     from consumer.scores import Report, System
 
-    settings = load_model_settings(**({"analyze_model": model, "generate_model": model} if model else {}))
     configure_logs("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
     systems: tuple[System, ...] = ("pipeline", "old") if old else ("pipeline",)
     figures = {system: await run(settings, cases, system, _say) for system in systems}

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
 from consumer.cli.people import checked_job_id, no_such_job
 from consumer.job import Job, JsonObject
+from consumer.settings import load_settings
 from schemas.clean import one_line
 
 if TYPE_CHECKING:
     from handlers.replay import Change, Replay
+    from schemas.catalog import Catalog
 
 EX_DIFFERENT, EX_CANTCREAT = 1, 73
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -41,14 +43,13 @@ async def show(job_id: str, svg: str | None, form: str | None) -> None:
     Example:
       consumer show job_1764000000_0a1b2c3d4e --svg workflow.svg
     """
-    from schemas.catalog import Catalog
     from schemas.picture import svg as drawn
 
     if svg and form:
         raise click.UsageError("--svg cannot be combined with another form. Ask for one at a time.")
     workflow = _workflow(await _row(job_id))
     if svg:
-        _write(svg, drawn(workflow, Catalog.load()))
+        _write(svg, drawn(workflow, _catalog()))
     else:
         _print(workflow, form)
 
@@ -64,18 +65,17 @@ def _write(place: str, text: str) -> None:
 def _print(workflow: JsonObject, form: str | None) -> None:
     from handlers.editor import editor_form
     from handlers.outline import outline
-    from schemas.catalog import Catalog
     from schemas.picture import mermaid
 
     match form:
         case "json":
             print_json(workflow)
         case "editor":
-            print_json(editor_form(workflow))
+            print_json(editor_form(workflow, _catalog()))
         case "mermaid":
-            click.echo(mermaid(workflow, Catalog.load()), nl=False)
+            click.echo(mermaid(workflow, _catalog()), nl=False)
         case _:
-            click.echo(outline(workflow, Catalog.load()))
+            click.echo(outline(workflow, _catalog()))
 
 
 @click.command()
@@ -96,7 +96,8 @@ async def replay(job_id: str, as_json: bool) -> None:
 
     row = await _row(job_id)
     stored = _workflow(row) if row["status"] == "completed" else None
-    found = replayed(_job(row), stored)
+    catalog = _catalog()
+    found = replayed(_job(row), stored, catalog)
     if found is None:
         raise _unfinished(row)
     changes = differences(stored, found.workflow) if stored and found.workflow else []
@@ -104,7 +105,7 @@ async def replay(job_id: str, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(same, found, changes))
     else:
-        _tell(same, found, changes)
+        _tell(same, found, changes, catalog)
     if not same:
         raise click.exceptions.Exit(EX_DIFFERENT)
 
@@ -114,6 +115,13 @@ async def _row(job_id: str) -> JsonObject:
     if row is None:
         raise no_such_job(job_id)
     return row
+
+
+def _catalog() -> Catalog:
+    """The node types of this machine's worker, those of WORKFLOW_CATALOG among them."""
+    from schemas.catalog import Catalog
+
+    return Catalog.load(load_settings().workflow_catalog)
 
 
 def _workflow(row: JsonObject) -> JsonObject:
@@ -144,7 +152,7 @@ def _as_json(same: bool, found: Replay, changes: list[Change]) -> JsonObject:
     }
 
 
-def _tell(same: bool, found: Replay, changes: list[Change]) -> None:
+def _tell(same: bool, found: Replay, changes: list[Change], catalog: Catalog) -> None:
     told = {"answers": "the stored answers", "workflow": "the stored workflow (its answers are not kept)"}
     click.echo(f"Replayed from {told[found.source]}: {'the same' if same else 'different'}")
     for repair in found.repairs:
@@ -153,23 +161,22 @@ def _tell(same: bool, found: Replay, changes: list[Change]) -> None:
         where = one_line(violation.pointer, 200) or "/"
         click.echo(f"broken {violation.code:28} {where}  {violation.message} {violation.fix}")
     for change in changes:
-        click.echo(_line(change))
+        click.echo(_line(change, catalog))
 
 
-def _line(change: Change) -> str:
+def _line(change: Change, catalog: Catalog) -> str:
     head = f"{SIGNS[change.kind]} {one_line(change.what, 200)}"
     if not change.field:
         return f"{head} [{one_line(change.type)}]" if change.type else head
-    before, after = (_value(change, value) for value in (change.before, change.after))
+    before, after = (_value(change, value, catalog) for value in (change.before, change.after))
     said = {"added": after, "removed": before, "changed": f"{before} -> {after}"}[change.kind]
     return f"{head} {one_line(change.field)}: {said}"
 
 
-def _value(change: Change, value: object) -> str:
+def _value(change: Change, value: object, catalog: Catalog) -> str:
     from handlers.outline import shown_value
-    from schemas.catalog import Catalog
 
-    return shown_value(change.type, change.field.removeprefix("config."), value, Catalog.load())
+    return shown_value(change.type, change.field.removeprefix("config."), value, catalog)
 
 
 def _job(row: JsonObject) -> Job:

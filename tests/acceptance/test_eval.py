@@ -66,10 +66,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def evaluated(folder: Path, *options: str, model: InstantModel | None = None) -> Done:
+async def evaluated(folder: Path, *options: str, model: InstantModel | None = None, **settings: str) -> Done:
     """A run without any setting of a database."""
     async with model or InstantModel() as server:
-        env = {"OLLAMA_LOCAL_URL": server.url}
+        env = {"OLLAMA_LOCAL_URL": server.url, **settings}
         return await asyncio.to_thread(run_consumer, "eval", "prompts.jsonl", *options, env=env, cwd=folder)
 
 
@@ -95,6 +95,32 @@ async def test_labels_that_were_missed_are_listed(folder: Path) -> None:
     (folder / "prompts.jsonl").write_text(json.dumps(odd))
     (row,) = [line for line in (await evaluated(folder)).stdout.splitlines() if line.startswith("│ odd")]
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["odd", "schedule", "jira"]
+
+
+async def test_it_says_how_many_labelled_nodes_the_types_on_offer_hold(folder: Path) -> None:
+    odd = {"id": "odd", "prompt": "Every day at 9 write a log line", "nodes": ["jira", "log_output"]}
+    (folder / "prompts.jsonl").write_text(json.dumps(odd))
+    (row,) = [line for line in (await evaluated(folder)).stdout.splitlines() if "among the types offered" in line]
+    assert "1/2  0.500  [0.095, 0.905]" in row
+
+
+async def test_node_types_of_the_users_own_may_be_labels_and_are_offered_used_and_valid(folder: Path) -> None:
+    pager = {"type": "pager", "purpose": "Pages somebody", "names": ["our pager"], "fields": []}
+    own = {"version": 1, "categories": [{"name": "own", "trigger": False, "types": [pager]}]}
+    case = {"id": "page", "prompt": "When a webhook arrives, call our pager", "nodes": ["pager"]}
+    (folder / "own.json").write_text(json.dumps(own))
+    (folder / "prompts.jsonl").write_text(json.dumps(case))
+    shares = figures(await evaluated(folder, "--json", WORKFLOW_CATALOG="own.json"))["shares"]
+    assert [shares[name]["share"] for name in ("completed_and_valid", "nodes_offered", "nodes_found")] == [1, 1, 1]
+    without = await evaluated(folder)
+    assert (without.returncode, without.stdout) == (65, "")
+    assert "there is no node type 'pager'" in without.stderr
+
+
+async def test_a_catalogue_that_is_none_is_named_before_any_work(folder: Path) -> None:
+    done = await evaluated(folder, WORKFLOW_CATALOG="none.json")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "consumer: WORKFLOW_CATALOG: none.json: No such file or directory" in done.stderr
 
 
 async def test_programs_get_every_figure(folder: Path) -> None:

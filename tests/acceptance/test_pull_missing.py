@@ -6,7 +6,6 @@ import os
 import pty
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from devstack.model import Fault, Faults, ModelServer
+from tests.notified import manager
 from tests.processes import Process, environment, run_consumer, running
 from tests.stacks import ThreadedStack, threaded_stack
 
@@ -127,17 +127,14 @@ def test_a_stop_during_a_pull_ends_it_with_0_and_leaves_no_row(
 
 
 def test_systemd_is_told_to_wait_for_the_pull(place: Place, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(60)
-        env = place.env | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        with running("run", "--pull-missing", env=env, cwd=tmp_path) as worker:
-            told = [systemd.recv(4096).decode()]
-            while not told[-1].startswith("READY=1"):
-                told.append(systemd.recv(4096).decode())
-            assert worker.stop() == 0
-    assert all(line.startswith("EXTEND_TIMEOUT_USEC=") for line in told[:-1])
-    assert f"STATUS=pulling {MISTRAL}: " in told[1]
+    with manager(tmp_path) as systemd, running(
+        "run", "--pull-missing", env=place.env | systemd.env, cwd=tmp_path
+    ) as worker:  # fmt: skip
+        systemd.wait_for("READY=1")
+        assert worker.stop() == 0
+    pulls = [words for words in systemd.heard if "STATUS=pulling" in words]
+    assert all(words.startswith("EXTEND_TIMEOUT_USEC=720000000\n") for words in pulls)
+    assert f"STATUS=pulling {MISTRAL}: " in pulls[0]
 
 
 def test_on_a_terminal_there_is_a_bar(place: Place, tmp_path: Path) -> None:

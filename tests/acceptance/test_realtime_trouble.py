@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import hold, release, streaming
+from tests.notified import manager
 from tests.processes import running_worker
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
@@ -36,21 +36,19 @@ def worker_row(stack: ThreadedStack) -> str:
 def test_work_flows_by_heartbeats_while_realtime_is_away_and_the_worker_says_degraded(
     realtime: ThreadedStack, tmp_path: Path
 ) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(60)
-        env = {**realtime.stack.env, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with manager(tmp_path) as systemd:
+        env = {**realtime.stack.env, **systemd.env}
         with running_worker(env, tmp_path, HEARTBEAT_SECONDS="1", MISSED_EVENT_GRACE="1") as worker:
-            assert systemd.recv(4096) == b"READY=1\nSTATUS=ready, waiting for jobs"
+            systemd.wait_for("READY=1\nSTATUS=ready, waiting for jobs")
             realtime.call(realtime.stack.realtime.go_away())
             worker.wait_for(DEGRADED)
-            assert systemd.recv(4096) == f"STATUS={DEGRADED}".encode()
+            assert systemd.next().startswith(f"STATUS={DEGRADED} (HTTP 503")
             eventually("its row says so", lambda: worker_row(realtime).startswith("degraded|HTTP 503"))
             realtime.submit("unheard ", 2)
             eventually("both jobs are completed", lambda: realtime.statuses() == {"completed": 2})
             realtime.stack.realtime.come_back()
             worker.wait_for(READY)
-            assert systemd.recv(4096) == b"STATUS=ready, waiting for jobs"
+            systemd.wait_for("STATUS=ready, waiting for jobs")
             eventually("its row says so", lambda: worker_row(realtime) == "ready|")
             said = [line["message"] for line in worker.logs if line["message"].startswith((READY, DEGRADED))]
     assert [text.partition(" (")[0] for text in said] == [READY, DEGRADED, READY]

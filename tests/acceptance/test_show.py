@@ -68,13 +68,12 @@ def test_a_finished_workflow_is_shown_in_every_form(finished: Shown) -> None:
 
 
 def test_a_finished_job_replayed_by_the_same_code_is_the_same(finished: Shown) -> None:
-    assert finished("replay").splitlines()[0].endswith(": the same")
+    assert finished("replay").splitlines()[0] == "Replayed from the stored answers: the same"
     found = json.loads(finished("replay", "--json"))
     assert (found["same"], found["changes"], found["violations"]) == (True, [], [])
 
 
 def test_what_the_code_of_another_day_has_made_is_told_as_different(finished: Shown) -> None:
-    """Its answers are stored here, since the write that holds a job's last answer may come after the job has ended."""
     said = answer(log("trigger"))
     other = workflow_of(job(finished.column("to_json(prompt)")), said) | {"name": "Of another day"}
     other["nodes"][0]["label"] = "Other\u202e label"

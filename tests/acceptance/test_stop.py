@@ -132,3 +132,13 @@ def test_a_stop_during_the_first_checks_ends_with_0_and_leaves_no_row(
             assert worker.stop(number) == 0
     assert stack.psql(count) == "0"
     assert not any("Traceback" in line for line in worker.lines)
+
+
+def test_a_stop_while_the_worker_is_still_importing_ends_with_0(stack: ThreadedStack, tmp_path: Path) -> None:
+    (tmp_path / "supabase.py").write_text(
+        "import signal, sys\nprint('importing', file=sys.stderr, flush=True)\nsignal.pause()\n"
+    )
+    with running("run", env={**stack.stack.env, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path) as worker:
+        worker.wait_for("importing")
+        assert worker.stop() == 0
+    assert worker.lines == ["importing"]

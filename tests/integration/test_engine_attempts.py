@@ -38,6 +38,25 @@ async def test_a_second_attempt_resumes_after_the_finished_phase(stack: Threaded
     assert row["error_details"] is None
 
 
+async def test_every_one_of_many_instant_jobs_keeps_both_answers(stack: ThreadedStack) -> None:
+    async with engine(stack, slots=2) as parts:
+        ids = [await parts.submit() for _ in range(40)]
+        parts.ring()
+        kept = [(await parts.ended(job_id))["checkpoint"] for job_id in ids]
+        assert [sorted(checkpoint) for checkpoint in kept] == [["analyze", "generate"]] * 40
+        assert len(parts.net.of("settle_workflow_job")) == 40
+
+
+async def test_an_answer_whose_renewal_is_overtaken_by_the_settle_is_kept(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        gate = parts.net.hold_request("renew_workflow_job")
+        row = await parts.finished()
+        assert sorted(row["checkpoint"]) == ["analyze", "generate"]
+        gate.open.set()
+        await until("the late renewal is over", lambda: parts.net.answered("renew_workflow_job"))
+        assert await parts.row(row["id"]) == row
+
+
 async def handed_back_after_analyze(stack: ThreadedStack) -> str:
     """A job of which another worker has finished the first phase."""
     model = ScriptedModel()

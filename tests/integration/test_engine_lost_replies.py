@@ -63,13 +63,28 @@ async def test_an_outcome_is_kept_while_the_database_is_away(stack: ThreadedStac
         assert len(parts.lines("the outcome could not be written")) == 2
 
 
-async def test_an_outcome_that_the_database_refuses_becomes_an_honest_failure(stack: ThreadedStack) -> None:
-    refusal = {"code": "22P05", "message": "unsupported Unicode escape sequence", "details": None, "hint": None}
+REFUSAL = {"code": "22P05", "message": "unsupported Unicode escape sequence", "details": None, "hint": None}
+
+
+async def test_answers_that_the_database_refuses_cost_the_replay_and_not_the_workflow(stack: ThreadedStack) -> None:
     async with engine(stack) as parts:
-        parts.net.answer(SETTLE, httpx.Response(400, json=refusal))
+        renewal = parts.net.hold_request(RENEW)
+        parts.net.answer(SETTLE, httpx.Response(400, json=REFUSAL))
+        row = await parts.finished()
+        renewal.open.set()
+    assert [sorted(call.get("p_checkpoint", ())) for call in parts.net.of(SETTLE)] == [["analyze", "generate"], []]
+    assert row["checkpoint"] is None
+
+
+async def test_an_outcome_that_the_database_refuses_becomes_an_honest_failure(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        renewal = parts.net.hold_request(RENEW)
+        for _ in range(2):  # with the answers, and without them
+            parts.net.answer(SETTLE, httpx.Response(400, json=REFUSAL))
         job_id = await parts.submit()
         parts.ring()
         row = await parts.ended(job_id, "failed")
+        renewal.open.set()
     assert row["error_details"]["code"] == "INTERNAL"
     assert "Unicode" not in row["error_message"]
 

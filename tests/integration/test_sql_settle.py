@@ -40,6 +40,27 @@ async def test_a_completed_job_holds_its_result_and_no_error(db: Database) -> No
     assert row["observability"] == {"output_tokens": 5}
 
 
+@pytest.mark.parametrize("outcome", ["completed", "failed", "retry", "released", "cancelled"])
+async def test_a_settle_brings_the_answers_that_no_renewal_has_written(db: Database, outcome: str) -> None:
+    await db.job()
+    await db.claim()
+    await db.renew(1, 1, checkpoint={"analyze": {"value": 1}})
+    assert await db.settle(1, outcome, checkpoint={"generate": {"value": 2}})
+    assert (await db.row())["checkpoint"] == {"analyze": {"value": 1}, "generate": {"value": 2}}
+    assert not (await db.renew(1, 2, checkpoint={"generate": {"value": 3}}))["held"]
+    assert await db.settle(1, outcome, checkpoint={"generate": {"value": 4}}), "a repeat"
+    assert not await db.settle(9, outcome, checkpoint={"generate": {"value": 5}}), "another attempt"
+    assert (await db.row())["checkpoint"] == {"analyze": {"value": 1}, "generate": {"value": 2}}
+
+
+async def test_a_settle_drops_the_answers_that_are_void(db: Database) -> None:
+    await db.job()
+    await db.claim()
+    await db.renew(1, 1, checkpoint={"analyze": {"value": 1}, "generate": {"value": 2}})
+    assert await db.settle(1, "failed", checkpoint={"generate": None})
+    assert (await db.row())["checkpoint"] == {"analyze": {"value": 1}}
+
+
 async def test_completed_without_a_workflow_is_refused(db: Database) -> None:
     await db.job()
     await db.claim()

@@ -38,7 +38,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
         "audit", "cancel", "demo", "dev", "eval", "pause", "poll", "process", "reconcile", "replay", "resume", "retry",
-        "run", "show", "status", "submit", "validate", "workers",
+        "run", "show", "status", "submit", "unit", "validate", "workers",
     ]  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from consumer.errors import WorkflowInvalid
 from consumer.job import Job, JsonObject
 from handlers.edit_words import removable
+from handlers.editing import apply_edit
 from handlers.existing import read_existing, recover_type
+from schemas.subject import Known
 from tests.unit.handlers_kit import CATALOG, codes, job, model_step, routes, slack, validated
 
 URL = "https://hooks.example/T1"
@@ -144,6 +148,7 @@ def schema_of(prompt: str) -> JsonObject:
 def test_only_the_kinds_of_change_that_the_words_speak_of_are_possible() -> None:
     assert set(schema_of("Change the text to hello")) == {"explanation", "change"}
     assert set(schema_of("Add a Telegram message")) == {"explanation", "add"}
+    assert set(schema_of("Put a filter between In and Tell")) == {"explanation", "add"}
     assert set(schema_of("Remove the log")) == {"explanation", "change", "remove"}
     assert set(schema_of("Replace Slack by Discord")) == {"explanation", "add", "change", "remove"}
     assert set(schema_of("better please")) == {"explanation", "change"}
@@ -206,6 +211,59 @@ def test_a_node_stays_when_the_words_do_not(prompt: str) -> None:
     value = validated(edit(prompt or " "), {"remove": ["tell"]})
     assert value["workflow"]["nodes"][:3] == FLAT["nodes"]
     assert codes(value) == ["LOST_NODE"]
+
+
+def test_a_change_that_the_request_does_not_name_is_told_and_one_that_it_names_is_not() -> None:
+    both = [{"id": "tell", "config": {"message": "New"}}, {"id": "end", "config": {"message": "New"}}]
+    told = "Also changed, though the request does not name it: Log (end)."
+    assert result({"change": both}, edit("Make the Slack text New"))["explanation"].endswith(told)
+    repeated = {"n1": {"id": "end", "type": "log_output", "config": {"message": "New"}}}
+    assert told in result({"add": repeated}, edit("Make the Slack text New"))["explanation"]
+    for prompt in ("Make the Slack text and the log New", "Say New everywhere"):
+        assert "Also changed" not in result({"change": both}, edit(prompt))["explanation"]
+    same = [{"id": "end", "config": {"message": "m"}}]
+    assert result({"change": [both[0], *same]}, edit("Make the Slack text New"))["explanation"].count("changed") == 1
+
+
+def chain(steps: int, width: int = 1) -> JsonObject:
+    """A webhook, so many log lines in a row, and as many other ends behind the last of them as wanted."""
+    log = FLAT["nodes"][2]
+    names = [f"log_output_{number}" for number in range(steps + width - 1)]
+    nodes = [FLAT["nodes"][0], *({**log, "id": name, "position": {"x": 0, "y": 0}} for name in names)]
+    ways = [*pairwise(["start", *names[:steps]]), *((names[steps - 1], name) for name in names[steps:])]
+    edges = [{"id": f"e{number}", "source": one, "target": two} for number, (one, two) in enumerate(ways)]
+    return {**FLAT, "nodes": nodes, "edges": edges}
+
+
+def test_removing_more_nodes_than_an_explanation_can_name_is_no_silent_loss() -> None:
+    flow = chain(600)
+    names = [node["id"] for node in flow["nodes"][1:]]
+    value = validated(edit("Remove all steps", flow), {"explanation": "x" * 3000, "remove": names[:-1]})
+    left = {node["id"] for node in value["workflow"]["nodes"]}
+    assert {"start", names[-1]} < left and len(left) < 520
+    assert len(value["workflow"]["explanation"]) <= 4000
+    assert set(codes(value)) == {"LOST_NODE"}
+    assert "Ask again for the rest." in value["repairs"][-1]["message"]
+
+
+def test_a_node_that_joins_very_many_steps_stays_when_it_is_to_be_removed() -> None:
+    flow = chain(1, width=300)
+    flow["nodes"] += [{**FLAT["nodes"][0], "id": f"in_{number}"} for number in range(3)]
+    flow["edges"] += [{"id": f"i{n}", "source": f"in_{n}", "target": "log_output_0"} for n in range(3)]
+    value = validated(edit("Remove log_output_0", flow), {"remove": ["log_output_0"]})
+    assert len(value["workflow"]["edges"]) == len(flow["edges"])
+    assert value["repairs"][0]["message"].endswith("stays: it joins too many steps.")
+
+
+def test_removing_is_linear_in_the_number_of_nodes() -> None:
+    def seconds(steps: int) -> float:
+        draft = read_existing(chain(steps), CATALOG)
+        began = time.process_time()
+        apply_edit(draft, {"remove": list(draft.ids)}, Known(prompt="Remove all steps"))
+        return time.process_time() - began
+
+    seconds(150)
+    assert min(seconds(1500) for _ in range(3)) <= 20 * min(seconds(150) for _ in range(3))
 
 
 NAMES = st.sampled_from(["start", "tell", "end", "TELL", "log_output", "n1", "", "nobody"])

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from loguru import logger
@@ -27,6 +31,7 @@ def logging_as_before() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
     logger.remove()
     logger.configure(patcher=lambda _: None)
     logger.add(sys.stderr)
@@ -63,6 +68,56 @@ def test_the_form_can_be_chosen(capsys: pytest.CaptureFixture[str], form: str) -
     configure_logs(form=form)  # type: ignore[arg-type]  # parametrized
     logger.info("here")
     assert said(capsys).startswith("{") == (form == "json")
+
+
+@contextmanager
+def journal(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Path]:
+    """Standard error is what systemd says is the journal; read it after."""
+    with (folder / "journal").open("w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        found = os.fstat(stream.fileno())
+        patch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        yield folder / "journal"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("DEBUG", 7), ("INFO", 6), ("SUCCESS", 5), ("WARNING", 4), ("ERROR", 3), ("CRITICAL", 2)]
+)
+def test_in_the_journal_every_line_of_json_begins_with_its_priority(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, level: str, priority: int
+) -> None:
+    with journal(monkeypatch, tmp_path) as path:
+        configure_logs("DEBUG")
+        logger.bind(job="j1").log(level, "said")
+    (line,) = path.read_text().splitlines()
+    assert line.startswith(f"<{priority}>{{")
+    assert json.loads(line[3:])["job"] == "j1"
+
+
+def test_in_the_journal_text_has_no_time_and_no_line_of_it_can_forge_a_priority(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with journal(monkeypatch, tmp_path) as path:
+        configure_logs(form="text")
+        logger.bind(job="j1").warning("first\n<0>second")
+    assert path.read_text() == "<4>first\n<4><0>second job=j1\n"
+
+
+def test_a_standard_error_that_was_led_elsewhere_is_not_the_journal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with journal(monkeypatch, tmp_path) as path:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+        configure_logs()
+        logger.info("here")
+    assert path.read_text().startswith("{")
+
+
+def test_pythons_own_warnings_are_lines_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    warnings.warn("old", UserWarning, stacklevel=1)
+    line = json.loads(said(capsys))
+    assert (line["level"], line["logger"]) == ("WARNING", "py.warnings")
 
 
 def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from consumer.errors import WorkflowInvalid
 from handlers.coerce import coerce
 from handlers.existing import recover_type
 from schemas.catalog import Field, FieldType
-from schemas.validator import validate_workflow
+from schemas.validator import advise, validate_workflow
 from tests.unit.handlers_kit import CATALOG, answer, codes, job, log, slack, step_of, validated, workflow_of
 
 
@@ -229,3 +229,38 @@ def test_an_id_of_many_parts_costs_about_as_much_as_another() -> None:
 
     plain, parted = (min(seconds(char * 20_000) for _ in range(5)) for char in "x_")
     assert parted <= 100 * plain
+
+
+def test_choices_of_a_form_field_written_as_text_become_a_list() -> None:
+    fields = [{"label": "Colour", "type": "select", "options": "red, green"}, {"label": "Size", "type": "radio"}]
+    start = {"type": "form", "config": {"formTitle": "T", "formDescription": "D", "fields": fields}}
+    flow = workflow_of(job("When the form is sent, tell Slack"), answer(slack("trigger"), trigger=start))
+    colour, size = config_of(flow, "form")["fields"]
+    assert (colour["type"], colour["options"]) == ("select", ["red", "green"])
+    assert (size["type"], "options" in size) == ("text", False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [("webhook", "method", "POST"), ("interval", "interval", "5m"), ("schedule", "timezone", "Asia/Kolkata")],
+)
+def test_a_template_in_a_trigger_gives_way_to_the_default(kind: str, field: str, value: str) -> None:
+    start = {"type": kind, "config": {field: "{{input.x}}"}}
+    flow = workflow_of(job("Do it"), answer(slack("trigger"), trigger=start))
+    assert config_of(flow, kind)[field] == value
+
+
+def test_a_long_reference_that_the_engine_cannot_read_is_rewritten() -> None:
+    flow = workflow_of(job(), answer(slack("trigger", message="{{trigger." + "a" * 300 + "}}")))
+    assert config_of(flow, "slack_message")["message"] == "{{input." + "a" * 300 + "}}"
+
+
+def test_a_secret_that_was_invented_for_a_header_is_emptied_and_one_from_the_config_stays() -> None:
+    headers = {"Authorization": "Bearer sk-invented", "X-Api-Key": "given-by-the-user", "Accept": "text/html"}
+    call = step_of("http_request", "trigger", url="https://a.example", headers=headers)
+    value = validated(job("Call https://a.example", config={"apiKey": "given-by-the-user"}), answer(call))
+    config = config_of(value["workflow"], "http_request")
+    assert config["headers"] == {"Authorization": "", "X-Api-Key": "given-by-the-user", "Accept": "text/html"}
+    assert value["workflow"]["requiredCredentials"] == [{"node": "http_request_1", "field": "headers.Authorization"}]
+    assert not [warning for warning in advise(value["workflow"], CATALOG) if warning.code == "NEEDLESS_ENTRY"]
+    assert "INVENTED_CREDENTIAL" in codes(value)

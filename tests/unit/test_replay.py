@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consumer.job import Checkpoint, Job, JsonObject
 from handlers.replay import Change, differences, replay
-from tests.unit.handlers_kit import ANALYSIS, answer, job, log, slack, step_of, workflow_of
+from tests.unit.handlers_kit import ANALYSIS, CATALOG, answer, job, log, slack, step_of, workflow_of
 from tests.unit.workflows_kit import workflows
 
 STEPS = (step_of("if_else", "trigger", condition="x"), slack("n1.true"), log("n1.false"))
@@ -24,7 +24,7 @@ def with_answers(said: JsonObject, **columns: Any) -> Job:
 
 def test_the_answers_of_a_job_give_its_workflow_again() -> None:
     stored = workflow_of(job(), answer(*STEPS))
-    found = replay(with_answers(answer(*STEPS)), stored)
+    found = replay(with_answers(answer(*STEPS)), stored, CATALOG)
     assert found is not None and found.workflow is not None
     assert (found.source, found.violations, differences(stored, found.workflow)) == ("answers", (), [])
 
@@ -34,40 +34,40 @@ def test_the_answers_of_an_edit_give_its_workflow_again() -> None:
     said = {"explanation": "Logs too.", "add": {"n1": log("slack_message_1")}}
     edit = with_answers(said, mode="edit", current_workflow=before)
     stored = workflow_of(edit, said)
-    found = replay(edit, stored)
+    found = replay(edit, stored, CATALOG)
     assert found is not None and found.workflow == stored
 
 
 def test_the_repairs_of_an_answer_are_told() -> None:
-    found = replay(with_answers(answer(*STEPS[:2])), None)
+    found = replay(with_answers(answer(*STEPS[:2])), None, CATALOG)
     assert found is not None and found.workflow is not None
     assert [repair["code"] for repair in found.repairs] == ["MISSING_BRANCH"]
 
 
 def test_an_answer_that_breaks_a_rule_gives_the_violations_and_no_workflow() -> None:
-    found = replay(with_answers(answer(step_of("nonsense"))), workflow_of(job(), answer(log())))
+    found = replay(with_answers(answer(step_of("nonsense"))), workflow_of(job(), answer(log())), CATALOG)
     assert found is not None and found.workflow is None
     assert "UNKNOWN_NODE_TYPE" in {violation.code for violation in found.violations}
 
 
 def test_without_answers_the_stored_workflow_is_judged() -> None:
     stored = workflow_of(job(), answer(*STEPS))
-    found = replay(job(), stored)
+    found = replay(job(), stored, CATALOG)
     assert found is not None and (found.source, found.workflow) == ("workflow", stored)
     stored["nodes"][2] |= {"type": "no_such_type", "label": "odd", "id": "odd"}
-    old = replay(job(), stored)
+    old = replay(job(), stored, CATALOG)
     assert old is not None and old.workflow is None and old.violations
 
 
 @pytest.mark.parametrize("checkpoint", [None, {"analyze": Checkpoint(input_hash="h", value=ANALYSIS)}])
 def test_a_job_without_answer_and_workflow_cannot_be_replayed(checkpoint: Any) -> None:
-    assert replay(job(checkpoint=checkpoint), None) is None
+    assert replay(job(checkpoint=checkpoint), None, CATALOG) is None
 
 
 def test_the_stored_workflow_is_not_changed_by_a_replay() -> None:
     stored = workflow_of(job(), answer(*STEPS))
     kept = copy.deepcopy(stored)
-    replay(job(), stored)
+    replay(job(), stored, CATALOG)
     assert stored == kept
 
 

@@ -65,6 +65,18 @@ def test_only_labelled_prompts_count_for_trigger_and_nodes() -> None:
     assert shares["nodes_found"] == Share(hits=1, of=2)
 
 
+def test_types_on_offer_count_only_for_a_system_that_chooses_them() -> None:
+    scores = score(nodes_offered=1, nodes_wanted=2), score(nodes_offered=0), score(nodes_wanted=5)
+    assert report(*scores).systems["pipeline"].shares["nodes_offered"] == Share(hits=1, of=2)
+
+
+def test_figures_kept_before_there_was_a_share_can_still_be_compared() -> None:
+    now, saved = report(score(nodes_offered=0, nodes_wanted=9)), ten(valid=10)
+    older = {name: share for name, share in saved.systems["pipeline"].shares.items() if name != "nodes_offered"}
+    figures = saved.systems["pipeline"].model_copy(update={"shares": older})
+    assert regressions(now, saved.model_copy(update={"systems": {"pipeline": figures}})) == []
+
+
 def test_codes_are_counted_most_frequent_first() -> None:
     figures = Figures.of([score(repairs=("B", "A", "B")), score(outcome="failed", code="OUTPUT_NOT_JSON")])
     assert list(figures.repairs.items()) == [("B", 2), ("A", 1)]

@@ -18,7 +18,8 @@ GOOD = {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_SERVICE_ROLE_KEY":
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL", "HTTP_LISTEN", "WORKER_API_TOKEN"):
+    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL", "HTTP_LISTEN", "WORKER_API_TOKEN", "ENV_FILE",
+                 "CREDENTIALS_DIRECTORY"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
 
 
@@ -45,6 +46,75 @@ def test_a_dotenv_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"SUPABASE_URL=http://caf\xe9\n")
     with pytest.raises(ConfigurationError, match=r"\.env: is not UTF-8"):
         load_settings()
+
+
+def test_another_file_can_be_named_and_must_then_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_RETRIES=7\n")
+    (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in GOOD.items()))
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "env"))
+    assert load_settings().max_retries is None
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match=r"/none: cannot be read \(No such file or directory\)"):
+        load_settings()
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """systemd's folder for a service's credentials."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_every_secret_can_be_a_credential_and_nothing_else_can(
+    monkeypatch: pytest.MonkeyPatch, credentials: Path
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", GOOD["SUPABASE_URL"])
+    secrets = {
+        "supabase_service_role_key": KEYS.secret, "redis_url": "redis://:word@localhost", "worker_api_token": "t" * 16,
+    }  # fmt: skip
+    for name, value in secrets.items():
+        (credentials / name.upper()).write_text(f"{value}\n")
+    (credentials / "MAX_RETRIES").write_text("7")
+    settings = load_settings()
+    assert {name: getattr(settings, name).get_secret_value() for name in secrets} == secrets
+    assert settings.max_retries is None
+
+
+def test_the_environment_comes_before_a_credential_and_a_credential_before_a_file(
+    monkeypatch: pytest.MonkeyPatch, credentials: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", GOOD["SUPABASE_URL"])
+    (tmp_path / ".env").write_text("WORKER_API_TOKEN=token-of-the-file-0\nREDIS_URL=redis://file\n")
+    for name in ("SUPABASE_SERVICE_ROLE_KEY", "WORKER_API_TOKEN"):
+        (credentials / name).write_text("sb_secret_" + "c" * 32)
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", KEYS.secret)
+    settings = load_settings()
+    assert settings.supabase_service_role_key.get_secret_value() == KEYS.secret
+    assert settings.worker_api_token and settings.worker_api_token.get_secret_value() == "sb_secret_" + "c" * 32
+    assert settings.redis_url and settings.redis_url.get_secret_value() == "redis://file"
+
+
+def test_an_empty_credential_is_none(monkeypatch: pytest.MonkeyPatch, credentials: Path) -> None:
+    monkeypatch.setenv("SUPABASE_URL", GOOD["SUPABASE_URL"])
+    (credentials / "SUPABASE_SERVICE_ROLE_KEY").write_text("\n")
+    with pytest.raises(ConfigurationError, match=r"^SUPABASE_SERVICE_ROLE_KEY: is not set\. Set it to"):
+        load_settings()
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read (Is a directory)"), (b"\xff", "is not UTF-8")])
+def test_a_credential_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, credentials: Path, content: bytes | None, reason: str
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", GOOD["SUPABASE_URL"])
+    path = credentials / "SUPABASE_SERVICE_ROLE_KEY"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"SUPABASE_SERVICE_ROLE_KEY: its credential {path} ")
+    assert reason in line
 
 
 def test_the_key_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:

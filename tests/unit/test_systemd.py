@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.systemd import notify
+from consumer.systemd import extension, notify, status
 
 
 def listening(address: str) -> socket.socket:
@@ -31,6 +31,21 @@ def test_an_abstract_socket_works_as_well(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
         notify("STOPPING=1")
         assert channel.recv(4096) == b"STOPPING=1"
+
+
+def test_text_that_is_none_does_not_stop_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with listening(str(tmp_path / "notify")) as channel:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        notify(status("a model\nsaid \udce9"), extension(1.5))
+        assert channel.recv(4096) == b"STATUS=a model said ?\nEXTEND_TIMEOUT_USEC=1500000"
+
+
+def test_a_systemd_that_reads_nothing_does_not_stop_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with listening(str(tmp_path / "notify")) as channel:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        for _ in range(2000):  # far more than a socket's queue holds
+            notify("WATCHDOG=1")
+        assert channel.recv(4096) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("address", [None, ""])

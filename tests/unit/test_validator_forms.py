@@ -32,6 +32,9 @@ def test_a_form_field_is_complete() -> None:
     [
         ([FIELD, {**FIELD, "name": "other"}, FIELD], "INVALID_OPTION", "2/name"),
         ([{**FIELD, "type": "select"}], "MISSING_REQUIRED_FIELD", "0/options"),
+        ([{**FIELD, "type": "radio", "options": []}], "MISSING_REQUIRED_FIELD", "0/options"),
+        ([{**FIELD, "type": "select", "options": "red, green"}], "INVALID_FIELD_TYPE", "0/options"),
+        ([{**FIELD, "options": 7}], "INVALID_FIELD_TYPE", "0/options"),
         ([{**FIELD, "type": "laser"}], "INVALID_OPTION", "0/type"),
         ([{**FIELD, "type": " "}], "MISSING_REQUIRED_FIELD", "0/type"),
         ([{**FIELD, "name": None}], "MISSING_REQUIRED_FIELD", "0/name"),
@@ -55,7 +58,9 @@ def test_two_form_fields_without_a_name_do_not_share_one() -> None:
     assert codes(flow) == ["MISSING_REQUIRED_FIELD"] * 2
 
 
-def test_form_fields_that_are_a_reference_are_taken() -> None:
+def test_a_reference_cannot_stand_for_form_fields_since_nothing_runs_before() -> None:
     flow = valid()
     flow["nodes"][0] |= {"type": "form", "config": {**TEXTS, "fields": "{{input.fields}}"}}
+    assert codes(flow) == ["INVALID_FIELD_TYPE"]
+    flow["nodes"][0]["config"] |= {"fields": [FIELD], "successMessage": "Thank you, {{input.data.mail}}"}
     assert codes(flow) == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from schemas.catalog import Catalog
-from schemas.validator import Known, validate_workflow
+from schemas.validator import Known, advise, validate_workflow
 
 CATALOG = Catalog.load()
 Flow = dict[str, Any]
@@ -190,6 +191,48 @@ def test_credentials_must_come_from_the_config_when_that_is_known() -> None:
     assert codes(flow, known=Known()) == []
 
 
+KEY = "k-9f3c51d2"
+LOOSE: dict[str, Flow] = {
+    "header": {"headers": {"Authorization": f"Bearer {KEY}"}},
+    "header pair": {"headers": [{"name": "X-API-Key", "value": KEY}]},
+    "deep in a body": {"body": {"auth": [{"client_secret": KEY}]}},
+    "a key the catalogue does not know": {"accessToken": KEY},
+}
+
+
+@pytest.mark.parametrize("config", LOOSE.values(), ids=LOOSE)
+def test_a_secret_is_not_invented_where_the_catalogue_lists_no_credential_either(config: Flow) -> None:
+    flow = valid()
+    flow["nodes"][4] = node("log_1", "http_request", url="https://a.example", method="GET", **config)
+    assert codes(flow, known=Known()) == ["INVENTED_CREDENTIAL"]
+    assert codes(flow, known=Known(frozenset({KEY}))) == []
+    assert codes(flow, known=Known(prompt=f"with Bearer {KEY}")) == []
+    assert codes(flow) == []
+    text = json.dumps(flow)
+    for harmless in ("", " ", "{{input.key}}"):
+        empty = text.replace(f"Bearer {KEY}", KEY).replace(KEY, harmless)
+        assert codes(json.loads(empty), known=Known()) == []
+    assert codes(json.loads(text.replace(KEY, "YOUR_API_KEY"))) == ["INVENTED_CREDENTIAL"]
+
+
+def test_an_empty_secret_anywhere_may_be_listed_for_the_user_to_fill_in() -> None:
+    flow = valid()
+    flow["nodes"][4] = node("log_1", "http_request", url="https://a.example", headers={"Authorization": ""})
+    flow["requiredCredentials"].append({"node": "log_1", "field": "headers.Authorization"})
+    assert [warning.code for warning in advise(flow, CATALOG) if warning.code == "NEEDLESS_ENTRY"] == []
+    flow["nodes"][4]["config"]["headers"] = {"Authorization": "{{input.key}}"}
+    assert [warning.code for warning in advise(flow, CATALOG) if warning.code == "NEEDLESS_ENTRY"] == ["NEEDLESS_ENTRY"]
+
+
+def test_values_whose_keys_only_sound_like_a_secret_are_taken() -> None:
+    flow = valid()
+    other = {"max_tokens": "100", "token": 5, "tokenizer": "x", "fields": [{"name": "password", "type": "text"}, 7]}
+    flow["nodes"][4] = node("log_1", "http_request", url="https://a.example", method="GET", **other)
+    assert codes(flow, known=Known(frozenset({"1"}))) == []
+    flow["nodes"][4]["config"] |= {"headers": {"Authorization": "Basic 1234"}}
+    assert codes(flow, known=Known(frozenset({"1"}))) == ["INVENTED_CREDENTIAL"]
+
+
 def test_an_account_may_also_be_named_in_the_prompt() -> None:
     flow = valid()
     flow["nodes"][4] = node("log_1", "google_sheets", operation="append", spreadsheetId="1AbC")
@@ -199,17 +242,50 @@ def test_an_account_may_also_be_named_in_the_prompt() -> None:
 
 def test_a_node_that_an_edit_drops_must_be_named_in_the_explanation() -> None:
     before = {"nodes": [*valid()["nodes"], node("old_1", "noop")]}
-    assert codes(valid(), previous=before) == ["LOST_NODE"]
+    assert codes({**valid(), "explanation": "Done."}, previous=before) == ["LOST_NODE"]
     for told in ("Removed old_1.", "old_10 and old_1", "删除old_1节点"):
         assert codes({**valid(), "explanation": told}, previous=before) == []
     for told in ("Removed old_10.", "cold_1, old_1_a and x-old_1"):
         assert codes({**valid(), "explanation": told}, previous=before) == ["LOST_NODE"]
 
 
+def test_an_edit_must_be_explained() -> None:
+    before = {"nodes": valid()["nodes"]}
+    for flow in (valid(), {**valid(), "explanation": " "}):
+        (violation,) = validate_workflow(flow, CATALOG, previous=before)
+        assert (violation.code, violation.pointer) == ("MISSING_REQUIRED_FIELD", "/explanation")
+    assert codes({**valid(), "explanation": "The limit is 100 now."}, previous=before) == []
+
+
 def test_a_template_may_stand_for_an_option() -> None:
     flow = valid()
-    config_of(flow, 0)["method"] = "{{input.method}}"
+    config_of(flow, 4)["level"] = "{{input.level}}"
     assert codes(flow) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "field"),
+    [
+        ("webhook", {"method": "{{input.method}}"}, "method"),
+        ("interval", {"interval": "{{input.every}}"}, "interval"),
+        ("schedule", {"time": "{{input.time}}", "timezone": "UTC"}, "time"),
+        ("schedule", {"time": "09:00", "timezone": "{{input.zone}}"}, "timezone"),
+    ],
+)
+def test_a_template_cannot_stand_for_when_or_how_a_trigger_starts(kind: str, config: Flow, field: str) -> None:
+    flow = valid()
+    flow["nodes"][0] |= {"type": kind, "config": config}
+    (violation,) = validate_workflow(flow, CATALOG)
+    assert (violation.code, violation.pointer) == ("INVALID_OPTION", f"/nodes/0/config/{field}")
+
+
+@pytest.mark.parametrize("length", [10, 190, 5000])
+def test_a_reference_is_checked_however_long_it_is(length: int) -> None:
+    flow = valid()
+    config_of(flow, 4)["message"] = "{{input." + "a" * length + "}}"
+    assert codes(flow) == []
+    config_of(flow, 4)["message"] = "{{secrets." + "a" * length + "}}"
+    assert codes(flow) == ["BROKEN_TEMPLATE_REFERENCE"]
 
 
 def test_templates_may_stand_for_any_type_and_code_may_hold_braces() -> None:

@@ -86,7 +86,7 @@ def trigger_config(draw: Draw, kind: str) -> Flow:
             zone = draw(st.sampled_from(["Asia/Kolkata", "UTC", "America/Argentina/Buenos_Aires"]))
             return {"time": draw(st.sampled_from(["09:00", "00:00", "23:59"])), "timezone": zone}
         case "interval":
-            return {"interval": draw(st.sampled_from(["30s", "5m", "1h", "{{input.every}}"]))}
+            return {"interval": draw(st.sampled_from(["30s", "5m", "1h"]))}
         case "form":
             fields = draw(st.lists(form_field, min_size=1, max_size=3, unique_by=lambda field: field["name"]))
             texts = {"formTitle": "A", "formDescription": "B", "submitButtonText": "C", "successMessage": "D"}

@@ -346,7 +346,7 @@ CREATE FUNCTION public.retry_workflow_job(p_job text) RETURNS jsonb
     AS $$ select workflow_private.retry_job(p_job) $$;
 ALTER FUNCTION public.retry_workflow_job(p_job text) OWNER TO postgres;
 COMMENT ON FUNCTION public.retry_workflow_job(p_job text) IS 'Starts a failed or cancelled job again, with all its retries.';
-CREATE FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_error_details jsonb DEFAULT NULL::jsonb, p_retry_in double precision DEFAULT 0, p_logs jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb) RETURNS boolean
+CREATE FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb DEFAULT NULL::jsonb, p_error_message text DEFAULT NULL::text, p_error_details jsonb DEFAULT NULL::jsonb, p_retry_in double precision DEFAULT 0, p_logs jsonb DEFAULT NULL::jsonb, p_observability jsonb DEFAULT NULL::jsonb, p_checkpoint jsonb DEFAULT NULL::jsonb) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -365,7 +365,7 @@ begin
       and e.detail ->> 'asked' = p_outcome);
   end if;
   v_ending := workflow_private.end_attempt(v_job, p_outcome, clock_timestamp(), p_result, p_error_message,
-    p_error_details, v_delay, p_logs, p_observability);
+    p_error_details, v_delay, p_logs, p_observability, p_checkpoint);
   -- also with a delay: whoever hears it claims nothing yet, but learns the deadline
   if v_ending in ('retry', 'released') then
     perform workflow_private.ring(v_ending, v_job.worker_id);
@@ -373,8 +373,8 @@ begin
   return true;
 end
 $$;
-ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
-COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
+ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) OWNER TO postgres;
+COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
 CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid, p_traceparent text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql
     SET search_path TO ''
@@ -602,7 +602,7 @@ CREATE FUNCTION workflow_private.digest(p_value jsonb) RETURNS text
   select encode(sha256(convert_to(p_value::text, 'UTF8')), 'hex')
 $$;
 ALTER FUNCTION workflow_private.digest(p_value jsonb) OWNER TO postgres;
-CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) RETURNS text
+CREATE FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -625,7 +625,9 @@ begin
     error_details = v_details,
     lease_expires_at = null, claim_key = null, updated_at = p_now,
     progress_logs = workflow_private.append_logs(j.progress_logs, p_logs, p_now),
-    observability = coalesce(p_observability, j.observability)
+    observability = coalesce(p_observability, j.observability),
+    checkpoint = case when p_checkpoint is null then j.checkpoint
+      else workflow_private.merge_checkpoint(j.checkpoint, p_checkpoint) end
   where j.id = p_job.id;
   insert into public.workflow_job_events (job_id, attempt, worker_id, kind, at, detail)
   values (p_job.id, p_job.attempt, p_job.worker_id, v_ending, p_now, jsonb_strip_nulls(jsonb_build_object(
@@ -635,7 +637,7 @@ begin
   return v_ending;
 end
 $$;
-ALTER FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
+ALTER FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) OWNER TO postgres;
 CREATE FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -874,7 +876,7 @@ begin
     limit p_limit for update skip locked
   loop
     v_ending := workflow_private.end_attempt(v_job, 'rescued', clock_timestamp(), null,
-      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null);
+      'The worker that had the job stopped answering.', '{"code": "LEASE_LOST"}', 0, null, null, null);
     v_ended := jsonb_set(v_ended, array[v_ending], (v_ended -> v_ending) || to_jsonb(v_job.id));
   end loop;
   if v_ended -> 'rescued' <> '[]' then
@@ -1232,8 +1234,8 @@ GRANT ALL ON FUNCTION public.renew_workflow_job(p_job text, p_attempt integer, p
 REVOKE ALL ON FUNCTION public.retry_workflow_job(p_job text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO service_role;
-REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) TO service_role;
+REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) TO service_role;
 REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
 GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
@@ -1274,7 +1276,7 @@ GRANT INSERT(idempotency_key) ON TABLE public.workflow_generation_jobs TO servic
 GRANT INSERT(traceparent) ON TABLE public.workflow_generation_jobs TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.details_after(p_job public.workflow_generation_jobs, p_outcome text, p_ending text, p_message text, p_given jsonb, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.digest(p_value jsonb) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.end_attempt(p_job public.workflow_generation_jobs, p_outcome text, p_now timestamp with time zone, p_result jsonb, p_message text, p_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb, p_checkpoint jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generation_jobs, p_outcome text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
