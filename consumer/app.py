@@ -29,6 +29,7 @@ from schemas.catalog import Catalog
 if TYPE_CHECKING:
     from consumer.dispatcher import Dispatcher
     from consumer.doorbell import Doorbell
+    from consumer.errand import Errand
     from consumer.http import Face
     from consumer.redis_bell import RedisBell
     from consumer.traces import Tracing
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-async def run_worker(settings: Settings) -> None:
-    """Check the surroundings, then work until SIGTERM or SIGINT.
+async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
+    """Check the surroundings, then work until SIGTERM or SIGINT, or until the errand is done; that answers no HTTP.
 
     Raises:
         SetupError: the surroundings are wrong; one line says what to do.
@@ -47,7 +48,7 @@ async def run_worker(settings: Settings) -> None:
         stack.enter_context(logger.contextualize(worker=settings.worker_id))
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
-        face, redis = http_face(settings), redis_bell(settings)
+        face, redis = (None, None) if errand else (http_face(settings), redis_bell(settings))
         if face is not None:
             stack.callback(face.close)
         observer = observers(face, tracing_to(settings), stack)
@@ -66,8 +67,8 @@ async def run_worker(settings: Settings) -> None:
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
-            await stack.enter_async_context(face.serving(worker.status))
-        await worker.run()
+            await stack.enter_async_context(face.serving(worker.status, store, catalog))
+        await worker.run(errand)
 
 
 def http_face(settings: Settings) -> Face | None:

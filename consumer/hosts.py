@@ -43,6 +43,21 @@ def parse_place(text: str, host: str = "") -> Place:
     return Place(name, port)
 
 
+def parse_origins(text: str) -> list[str]:
+    """Read origins of pages, with commas between.
+
+    Raises:
+        ValueError: one of them is none; says which.
+    """
+    origins = [origin for each in text.split(",") if (origin := each.strip())]
+    for origin in origins:
+        scheme, _, place = origin.partition("://")
+        if scheme not in ("http", "https") or not place:
+            raise ValueError(f"{origin!r} is not an origin")
+        parse_place(place)
+    return origins
+
+
 def is_local(host: str) -> bool:
     """Whether `host` is this machine, which no proxy of the environment can reach."""
     return is_loopback(host) or _is_unspecified(host)

@@ -1,7 +1,8 @@
 """The worker's HTTP face (contract §3): how it is, in words for people and in figures for Prometheus. Off unless asked.
 
 Made and run by the app, in the worker's own event loop, from before it says that it is ready until after it has
-drained. Its end, or any defect of it, is not the worker's end. Answers come from memory: no request waits for anything.
+drained. Its end, or any defect of it, is not the worker's end. What is answered here comes from memory and waits for
+nothing; routers of their own modules answer what needs the database.
 """
 
 from __future__ import annotations
@@ -10,31 +11,36 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
-from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from consumer import http_callers, http_errors, http_jobs, http_pause
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
-from consumer.hosts import Place, is_loopback
+from consumer.hosts import Place, is_loopback, parse_origins
 from consumer.http_guard import Guard
+from consumer.http_parts import Parts
 from consumer.prometheus import Exporter
-from consumer.status import Status
+from consumer.status import Status, identity
+from consumer.store import Store
+from schemas.catalog import Catalog
 
 # A connection serves one request, in so many seconds: a client that sends slowly or never cannot keep it.
 LONGEST_CONNECTION = 30.0
 MOST_CONNECTIONS = 100
 # Seconds that answers under way may take when the worker ends.
 LAST_ANSWERS = 2
-OPEN = ("/healthz", "/readyz")
-READ = ["GET", "HEAD"]
+# Asked without the token; one that ends with a slash stands for all that begin so.
+OPEN = ("/healthz", "/readyz", *http_callers.OPEN)
+ROUTERS = (http_jobs.router, http_pause.router, http_callers.router)
+Answer = TypeVar("Answer", bound=Callable[..., Any])
 
 
 class Face:
@@ -56,10 +62,16 @@ class Face:
         self.place = Place(host, port)
 
     @contextlib.asynccontextmanager
-    async def serving(self, status: Status) -> AsyncIterator[None]:
+    async def serving(self, status: Status, store: Store, catalog: Catalog) -> AsyncIterator[None]:
         """Answer meanwhile; requests that came before are answered first."""
         self.observer.read(status)
-        app = Guard(build(status, self.observer), self.place.host, self._token, OPEN)
+        app = Guard(
+            build(Parts(status, self.observer, store, catalog)),
+            self.place.host,
+            self._token,
+            OPEN,
+            parse_origins(status.settings.http_cors_origins),
+        )
         server = _Quiet(
             uvicorn.Config(
                 app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
@@ -80,31 +92,43 @@ class Face:
         self._listener.close()
 
 
-def build(status: Status, figures: Exporter) -> FastAPI:
+def build(parts: Parts) -> FastAPI:
     """The routes. Every error is a sentence in JSON."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    status = parts.status
+    app = FastAPI(title="workflow-consumer", version=str(identity()["version"]), docs_url=None, redoc_url=None)
+    http_errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router(parts))
 
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    def read(path: str, *codes: int, kind: type[Response] = JSONResponse) -> Callable[[Answer], Answer]:
+        def both(answer: Answer) -> Answer:
+            app.head(path, include_in_schema=False)(answer)
+            others: dict[int | str, dict[str, Any]] = {code: {} for code in codes}
+            return app.get(path, tags=["worker"], response_class=kind, responses=others)(answer)
 
-    @app.api_route("/healthz", methods=READ)
+        return both
+
+    @read("/healthz")
     async def alive() -> JSONResponse:
+        """Whether the process lives."""
         return JSONResponse({"status": "alive"})
 
-    @app.api_route("/readyz", methods=READ)
+    @read("/readyz", 503)
     async def ready() -> JSONResponse:
+        """Whether a job would be taken now; 503 says why not."""
         why = status.not_ready()
         return JSONResponse({"status": "not ready", "reason": why}, 503) if why else JSONResponse({"status": "ready"})
 
-    @app.api_route("/health", methods=READ)
+    @read("/health", 503)
     async def health() -> JSONResponse:
+        """How the worker is; 503 when it is degraded or unhealthy, with the reasons."""
         found = status.health()
         return JSONResponse(found.as_json(), 200 if found.status == "healthy" else 503)
 
-    @app.api_route("/metrics", methods=READ)
-    async def metrics() -> Response:
-        return Response(figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    @read("/metrics", kind=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        """The figures for Prometheus."""
+        return PlainTextResponse(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return app
 

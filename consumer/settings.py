@@ -19,7 +19,7 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from consumer.credentials import Credentials
 from consumer.errors import ConfigurationError
-from consumer.hosts import Place, parse_place
+from consumer.hosts import Place, parse_origins, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
 from consumer.model_settings import ModelSettings, Seconds
@@ -32,6 +32,8 @@ _HINTS = {
     "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "SUPABASE_JWT_SECRET": "Copy it from the project's JWT settings, or leave it out where keys are asymmetric.",
+    "HTTP_CORS_ORIGINS": "Write scheme and host, with commas between, e.g. https://app.example.org",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "Set it to the whole URL, e.g. http://127.0.0.1:4318/v1/traces.",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
@@ -90,18 +92,31 @@ class Settings(ModelSettings):
 
     http_listen: str | None = Field(
         None,
-        description="HOST:PORT where /health, /metrics, /healthz and /readyz are answered (as --http; "
-        "needs the extra `http`); unset: nowhere.",
+        description="HOST:PORT where HTTP is answered; /openapi.json lists the calls (as --http; needs the extra "
+        "`http`); unset: nowhere.",
         examples=["127.0.0.1:8001"],
     )
     worker_api_token: SecretStr | None = Field(
         None,
-        description="Asked for as `Authorization: Bearer` by /health and /metrics; a must where other "
-        "machines can reach HTTP_LISTEN.",
+        description="Asked for as `Authorization: Bearer` by all calls but /healthz, /readyz and those of users, who "
+        "send their own token; a must where other machines can reach HTTP_LISTEN.",
+    )
+    supabase_jwt_secret: SecretStr | None = Field(  # of the length that HS256 asks for (RFC 7518 §3.2)
+        None,
+        min_length=32,
+        description="The project's JWT secret, where its users' tokens are signed with it (HS256); other keys are "
+        "fetched from the project.",
+    )
+    http_cors_origins: str = Field(
+        "",
+        description="Origins whose pages may call the HTTP face, with commas between; unset: none.",
+        examples=["https://app.example.org"],
     )
 
     otel_exporter_otlp_endpoint: str | None = Field(
-        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
+        default=None,
+        description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`). The other "
+        "standard OTEL_* variables are read from the environment of the process.",
     )
     otel_exporter_otlp_traces_endpoint: str | None = Field(
         default=None, description="The same as a whole URL; it is used as it is."
@@ -141,6 +156,12 @@ class Settings(ModelSettings):
         if len(token) < SHORTEST_TOKEN:
             raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
         return SecretStr(token)
+
+    @field_validator("http_cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        parse_origins(value)
+        return value
 
     @property
     def realtime_url(self) -> str:

@@ -75,6 +75,11 @@ class Status:
         """The speed of each model that the settings name."""
         return {model: self.speeds[model] for model in self.settings.models.values()}
 
+    @property
+    def paused(self) -> str:
+        """What a paused worker says of itself."""
+        return f"paused: no job is taken until: consumer resume {self.settings.worker_id}"
+
     def row(self) -> JsonObject:
         """What the worker's row in `workflow_workers` says about it."""
         return {
@@ -84,6 +89,7 @@ class Status:
             "models": dict(self.settings.models),
             "realtime": "degraded" if self.announcer.degraded else self.listener.state.value,
             "degraded": self.announcer.degraded,
+            "paused": self.dispatcher.paused,
             "missed_events": self.dispatcher.missed_events,
             "redis_available": self._redis_available,
             "model_server": {**self._model_server(), "models": self._models()},
@@ -100,6 +106,8 @@ class Status:
             return "starting: waiting for Realtime"
         if trouble := self.recovery.trouble:
             return f"no jobs taken: {trouble.why}"
+        if self.dispatcher.paused:
+            return f"{self.paused}, {in_work}"
         if self.announcer.degraded:
             return f"degraded: no Realtime, jobs are found by heartbeat ({self.announcer.degraded}), {in_work}"
         return f"ready, {in_work if self.runner.running else 'waiting for jobs'}"
@@ -117,6 +125,7 @@ class Status:
             "models": self._models(),
             "slots": {"concurrency": self.settings.worker_concurrency, "in_work": len(self.runner.running)},
             "draining": self.stopping(),
+            "paused": self.dispatcher.paused,
         }
         return Health(tuple(self._reasons()), tuple(self._warnings()), not self.heartbeat.healthy, checks)
 
@@ -129,6 +138,8 @@ class Status:
             return "stopping"
         if not self.announcer.started:
             return "starting"
+        if self.dispatcher.paused:
+            return "paused"
         if not self.heartbeat.healthy:
             return "database"
         return "model server" if self.recovery.trouble else None
@@ -147,6 +158,8 @@ class Status:
             reasons.append(f"database: the last heartbeat was not answered; is the project at {url} running?")
         if self._deaf:
             reasons.append(f"realtime: jobs are found by heartbeat only ({self._deaf})")
+        if self.dispatcher.paused:
+            reasons.append(f"{self.paused}.")
         if trouble := self.recovery.trouble:
             reasons.append(f"model server: no job is taken because of model {trouble.model!r}: {trouble.why}")
         return reasons

@@ -11,6 +11,7 @@ EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
 EX_CANTCREAT = 73
 EX_IOERR = 74
+EX_TEMPFAIL = 75
 EX_CONFIG = 78
 # As a shell reports SIGINT.
 EX_INTERRUPTED = 130
@@ -24,6 +25,7 @@ MEANINGS = {
     EX_UNAVAILABLE: "a server does not answer, or a file or port cannot be had",
     EX_CANTCREAT: "a file cannot be written",
     EX_IOERR: "standard output cannot be written",
+    EX_TEMPFAIL: "the job is back in the queue (`process`)",
     EX_CONFIG: "a setting, a key, a migration or a model is wrong or missing",
     EX_INTERRUPTED: "interrupted by Ctrl-C",
 }

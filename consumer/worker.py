@@ -18,6 +18,7 @@ from consumer import systemd
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
+from consumer.errand import Errand
 from consumer.errors import StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
 from consumer.lanes import Batching, Lanes
@@ -76,6 +77,7 @@ class Worker:
         self.runner = Runner(store, bench, handlers, policy, Limits(attempt=settings.job_timeout))
         self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
+        self.dispatcher.on_pause = self._say
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         self.redis = None if redis is None else redis(self.bell, self.dispatcher)
         self.listener = self._listener()
@@ -109,26 +111,40 @@ class Worker:
             self._hurry.set()
         self._stop.set()
 
-    async def run(self) -> None:
-        """Work until `stop`, then drain."""
+    async def run(self, errand: Errand | None = None) -> None:
+        """Work until `stop`, or until the errand is done, for which no doorbell is needed; then drain."""
         async with asyncio.TaskGroup() as tasks:
             services = [
-                tasks.create_task(self.listener.run(), name="listener"),
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
-                tasks.create_task(self.reconciler.run(), name="reconciler"),
-                tasks.create_task(self.announcer.run(), name="announcer"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
-                tasks.create_task(self.dispatcher.run(), name="dispatcher"),
-                tasks.create_task(self.service.run(), name="service"),
             ]
-            if self.redis is not None:
-                services.append(tasks.create_task(self.redis.run(), name="redis"))
+            if errand is None:
+                services += self._doorbells(tasks)
+            else:
+                services.append(tasks.create_task(self._on(errand), name="errand"))
             await self._stop.wait()
             await self._drain()
             for service in services:
                 service.cancel()
             await farewell(self._store)
         logger.info("stopped")
+
+    def _doorbells(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """What hears of jobs and takes them."""
+        started = [
+            tasks.create_task(self.listener.run(), name="listener"),
+            tasks.create_task(self.reconciler.run(), name="reconciler"),
+            tasks.create_task(self.announcer.run(), name="announcer"),
+            tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+            tasks.create_task(self.service.run(), name="service"),
+        ]
+        if self.redis is not None:
+            started.append(tasks.create_task(self.redis.run(), name="redis"))
+        return started
+
+    async def _on(self, errand: Errand) -> None:
+        await errand.run(self.dispatcher)
+        self._stop.set()
 
     async def _drain(self) -> None:
         grace = self._settings.shutdown_grace
@@ -144,17 +160,17 @@ class Worker:
             await asyncio.wait({drained}, timeout=LAST_WRITES)
             for wait in (drained, hurried):
                 wait.cancel()
-        await self.dispatcher.abandon()
-
-    def _say(self) -> None:
-        """How the worker is has changed: tell systemd, and the worker's row."""
-        self.service.changed()
-        self.heartbeat.soon()
+        await self.dispatcher.work.abandon()
 
     def _model_server_changed(self) -> None:
         self._say()
         if self.recovery.trouble is None:
             self.bell.ring("recovered")
+
+    def _say(self) -> None:
+        """How the worker is has changed: tell systemd, and the worker's row."""
+        self.service.changed()
+        self.heartbeat.soon()
 
     def _subscribed(self) -> None:
         self.reconciler.gap()
@@ -163,6 +179,8 @@ class Worker:
     def _poked(self) -> None:
         self.bell.ring("poke")
         self.runner.look()
+        if not self.dispatcher.free_slots:
+            self.heartbeat.soon()  # no claim will ask whether this worker is paused, or no longer
 
 
 async def farewell(store: Store) -> None:

@@ -10,9 +10,11 @@ import click
 from consumer.cli.bench import bench
 from consumer.cli.configure import completion, config
 from consumer.cli.evaluate import evaluate
+from consumer.cli.fleet import pause, resume, workers
 from consumer.cli.group import Commands
 from consumer.cli.jobs import jobs, prune
 from consumer.cli.local import demo, dev
+from consumer.cli.once import poll, process
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.service import unit
@@ -32,8 +34,8 @@ def main() -> None:
 
 for command in (
     run, dev, demo,
-    submit, status, watch, show, cancel, retry, jobs,
-    reconcile, audit, replay, prune,
+    submit, status, watch, show, cancel, retry, jobs, process, poll,
+    workers, pause, resume, reconcile, audit, replay, prune,
     validate, evaluate,
     config, bench, completion, unit,
 ):  # fmt: skip
