@@ -21,12 +21,13 @@ from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.hosts import is_local
 from consumer.job import JsonObject
 
-JOBS = "workflow_generation_jobs"
+JOBS, WORKERS = "workflow_generation_jobs", "workflow_workers"
+MOST_ROWS = 1000
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
 UNREADABLE = "UNREADABLE"
 # After these the same call may work: SQLSTATE classes, PostgREST's own trouble with the database, HTTP statuses of
 # bodies that are no error object (facts/realtime.md §3).
-_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|408")
+_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|25006|PGRST00\d|3\d\d|5\d\d|429|408")
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -76,6 +77,14 @@ class Database:
         rows = await self._execute(query, f"reading {table}")
         return as_object(rows[0]) if isinstance(rows, list) and rows else None
 
+    async def rows(self, table: str) -> list[JsonObject]:
+        """The first thousand rows of a table, as far as this caller may see them."""
+        query = self._client.table(table).select("*").limit(MOST_ROWS).retry(False)
+        found = await self._execute(query, f"reading {table}")
+        if not isinstance(found, list):
+            raise StoreUnavailable(f"reading {table}: something other than PostgREST answered")
+        return [as_object(row) for row in found]
+
     async def _execute(self, query: Any, what: str) -> Any:
         """Run a query. A caller that is cancelled leaves it alone: it ends by its own clocks.
 
@@ -120,5 +129,5 @@ def _translated(error: APIError, what: str) -> StoreError:
     code = error.code
     text = f"{what}: {code or 'no code'}: {str(error.message)[:200]}"
     if code is not None and _TRANSIENT.fullmatch(code):
-        return StoreUnavailable(text)
+        return StoreUnavailable(text, code)
     return StoreRefused(text, code)

@@ -38,7 +38,7 @@ class Dispatcher:
     """Owns the jobs in work; `lanes` say how many to take, and which first.
 
     `patience`: seconds that a job is left to idle workers before it is taken ahead. `max_retries`, when set, replaces
-    the row's own. `missed_events` counts unannounced jobs.
+    the row's own. `missed_events` counts unannounced jobs. `trouble`: why the last claim failed.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Dispatcher:
         self._slot_free = asyncio.Event()
         self._slot_free.set()
         self.missed_events = 0
+        self.trouble: StoreError | None = None
 
     @property
     def free_slots(self) -> int:
@@ -173,14 +174,14 @@ class Dispatcher:
                 prefer=self._lanes.preferred_step,
             )  # fmt: skip
         except StoreError as error:
-            pause = next(self._pauses)
+            self.trouble, pause = error, next(self._pauses)
             if isinstance(error, StoreRefused):
                 self._claim_key = secrets.token_hex(8)  # it was answered: what it took, its lease brings back
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
             self._to_repeat = True
             self._ring_in(pause)
             return
-        self._to_repeat, self._alone, self._more = False, claim.alone, claim.more
+        self._to_repeat, self._alone, self._more, self.trouble = False, claim.alone, claim.more, None
         self._claim_key, self._pauses = secrets.token_hex(8), full_jitter(base=0.5, cap=15)
         self.due_in(self._next_look(claim, room))
         self._start_all(claim, hints, asked_at)

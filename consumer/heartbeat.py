@@ -7,6 +7,7 @@ what is claimable and since when: older than the grace, with a slot free, means 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from loguru import logger
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
+from consumer.inspection import clock_off
 from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
 from consumer.replies import Pulse
@@ -35,7 +37,10 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered."""
+    """Beats until cancelled. `healthy`: the last beat was answered; `trouble`: why it was not.
+
+    `clock_off`: how far this host's clock is ahead of the database's, in seconds (see `inspection.clock_off`).
+    """
 
     def __init__(
         self, store: Store, listener: Listener, dispatcher: Dispatcher, bell: Doorbell, rhythm: Rhythm,
@@ -51,6 +56,8 @@ class Heartbeat:
         self._sooner = asyncio.Event()
         self._awaited_beat = 0
         self.healthy = False
+        self.trouble: StoreError | None = None
+        self.clock_off = 0.0
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
@@ -59,7 +66,7 @@ class Heartbeat:
             try:
                 await self.beat()
             except StoreError as error:
-                self.healthy = False
+                self.healthy, self.trouble = False, error
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rhythm.interval):
@@ -77,8 +84,11 @@ class Heartbeat:
         """
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
+        asked = time.time()
         pulse = await self._store.heartbeat(self._describe())
-        self.healthy = True
+        self.healthy, self.trouble = True, None
+        if pulse.now is not None:
+            self.clock_off = clock_off(asked, time.time(), pulse.now)
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:

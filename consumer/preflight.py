@@ -25,6 +25,8 @@ from consumer.settings import ModelSettings
 from consumer.store import Store
 
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
+# disk_full; read_only_sql_transaction, which a Supabase project with a full disk answers
+_NOT_WRITABLE = frozenset({"53100", "25006"})
 _WRONG_KEY = frozenset({None, "PGRST301", "PGRST302", "PGRST303", "401"})
 
 
@@ -43,6 +45,11 @@ async def check_database(store: Store, url: str, info: JsonObject) -> Pulse:
 
 def explained(error: StoreError, url: str) -> SetupError:
     """A database error as one line for the person who set the worker up."""
+    if error.code in _NOT_WRITABLE:
+        return ServiceUnavailable(
+            f"the database at {url} cannot write ({error.code}): its disk is full or it is read only. "
+            "Free or add disk space, then make it writable again."
+        )
     if not isinstance(error, StoreRefused):
         return ServiceUnavailable(f"SUPABASE_URL: no usable answer from {url} ({error}). Is the project running?")
     if error.code in _MISSING_OBJECT:

@@ -33,12 +33,16 @@ class Renewal(Reply):
 
 
 class Pulse(Reply):
-    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
+    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due.
+
+    `now` is the database's clock, in seconds since 1970.
+    """
 
     beat: int | None
     claimable: int
     oldest_claimable_seconds: float | None = None
     next_due_in: float | None = None
+    now: float | None = None
 
 
 class Decision(Reply):
@@ -85,3 +89,28 @@ class Audit(Reply):
     violation_count: int
     offending_jobs: int
     violations: list[AuditViolation]
+
+
+class Inspection(Reply):
+    """What the database says about its schema (sql_migrations/23): lists name what is missing, open or too much.
+
+    `version`: the last migration whose parts are all there, up to the first gap. `now`: seconds since 1970.
+    """
+
+    now: float
+    server: str
+    version: int | None
+    missing: list[str]
+    published: bool
+    unpublished: list[str]
+    logical: bool
+    without_identity: list[str]
+    rights_missing: list[str]
+    rights_excess: list[str]
+    open_tables: list[str]
+    foreign_policies: list[str]
+    bypasses_rls: bool
+    invalid_indexes: list[str]
+    broadcasts: bool
+    read_only: bool
+    bytes: int

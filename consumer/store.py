@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from consumer.database import JOBS, Database, as_object, parsed
+from consumer.database import JOBS, WORKERS, Database, as_object, parsed
 from consumer.errors import StoreUnavailable
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.replies import Audit, Claim, Decision, Pulse, Reconciliation, Renewal
+from consumer.replies import Audit, Claim, Decision, Inspection, Pulse, Reconciliation, Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,14 @@ class Store:
         elif since is not None:
             arguments["p_since"] = since.isoformat()
         return parsed(Audit, await self._rpc("audit_workflow_jobs", arguments))
+
+    async def inspect(self) -> Inspection:
+        """What is missing or wrong in the database, by its own catalogue; also its clock."""
+        return parsed(Inspection, await self._rpc("inspect_workflow_schema", {}))
+
+    async def workers(self) -> list[JsonObject]:
+        """The rows of the running workers, at most 1000."""
+        return await self.database.rows(WORKERS)
 
     async def job_row(self, job_id: str) -> JsonObject | None:
         """The whole row, or None when there is none that this caller may see."""

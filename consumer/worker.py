@@ -18,6 +18,7 @@ from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
+from consumer.inspector import Inspector
 from consumer.lanes import Batching, Lanes
 from consumer.listener import Listener, ListenerTimings
 from consumer.metrics import Observer
@@ -75,11 +76,12 @@ class Worker:
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
         self.announcer = Announcer(
-            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
+            self.listener, self._announced, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
         )
+        self.inspector = Inspector(store, self.heartbeat.soon, again=2 * settings.heartbeat_seconds)
         self.status = Status(
-            settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
-            self.recovery, self.speeds, self._stop.is_set,
+            settings, self.listener, self.announcer, self.heartbeat, self.inspector, self.dispatcher, self.runner,
+            self.lanes, self.recovery, self.speeds, self._stop.is_set,
         )  # fmt: skip
 
     def _listener(self) -> Listener:
@@ -110,6 +112,7 @@ class Worker:
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
                 tasks.create_task(self.reconciler.run(), name="reconciler"),
                 tasks.create_task(self.announcer.run(), name="announcer"),
+                tasks.create_task(self.inspector.run(), name="inspector"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
                 tasks.create_task(self.dispatcher.run(), name="dispatcher"),
             ]
@@ -125,6 +128,7 @@ class Worker:
         systemd.notify("STOPPING=1")
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
+        self.heartbeat.soon()
         async with asyncio.TaskGroup() as waits:
             drained = waits.create_task(self.dispatcher.drained(), name="drained")
             hurried = waits.create_task(self._hurry.wait(), name="hurried")
@@ -134,6 +138,11 @@ class Worker:
             for wait in (drained, hurried):
                 wait.cancel()
         await self.dispatcher.abandon()
+
+    def _announced(self) -> None:
+        self.heartbeat.soon()
+        if self.announcer.degraded:
+            self.inspector.look()
 
     def _model_server_changed(self) -> None:
         trouble = self.recovery.trouble

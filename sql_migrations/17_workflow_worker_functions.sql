@@ -312,7 +312,8 @@ begin
       info = excluded.info
     returning w.beat into v_beat;
   end if;
-  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat);
+  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat,
+    'now', extract(epoch from clock_timestamp())::double precision);
 end
 $$;
 comment on function public.heartbeat_workflow_worker is
