@@ -77,10 +77,10 @@ async def check_models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, 
         ServiceUnavailable: the model server does not answer, or a pull failed.
         ConfigurationError: a configured model is not there, or nowhere to be had.
     """
-    found = await _models(ollama, settings)
+    found = await check_server(ollama, settings)
     if settings.pull_missing and (missing := _missing(settings, found)):
         await _pull(ollama, settings, missing)
-        found = await _models(ollama, settings)
+        found = await check_server(ollama, settings)
     if missing := _missing(settings, found):
         pulls = " && ".join(f"ollama pull {name}" for name in missing)
         raise ConfigurationError(
@@ -94,7 +94,12 @@ def _missing(settings: ModelSettings, found: Mapping[str, str]) -> list[str]:
     return [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
 
 
-async def _models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
+async def check_server(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
+    """Digest by canonical name of all models that are there.
+
+    Raises:
+        ServiceUnavailable: the model server does not answer.
+    """
     try:
         return await ollama.models()
     except JobError as error:

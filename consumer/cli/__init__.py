@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from consumer.cli.doctor import doctor, health
 from consumer.cli.evaluate import evaluate
 from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
@@ -25,5 +26,21 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, show, cancel, retry, replay, reconcile, audit, validate, evaluate):
+for command in (
+    run,
+    dev,
+    demo,
+    submit,
+    status,
+    show,
+    cancel,
+    retry,
+    replay,
+    reconcile,
+    audit,
+    validate,
+    evaluate,
+    doctor,
+    health,
+):
     main.add_command(command)

@@ -106,7 +106,7 @@ class Patient:
         """Until it is healthy."""
 
         async def is_well() -> bool:
-            return (await self.health())["code"] == 200
+            return bool((await self.health())["code"] == 200)
 
         try:
             await until("it is healthy", is_well)
