@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -16,14 +15,18 @@ from consumer.settings import Settings
 
 PACKAGE = "workflow-consumer"
 LEAST_FREE = 1_000_000_000
-# name, pinned version, extra, as they are written in a package's metadata
-_REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[[^]]*\])?\s*(?:==([\w.]+))?[^;]*(?:;.*extra\s*==\s*["'](\w+)["'])?""")
-_EXTRAS = ("http", "otel", "redis")
+# The packages of each extra (pyproject.toml, held by a test): the metadata of an older installation may not know them.
+EXTRAS = {
+    "http": ("fastapi", "prometheus-client", "pyjwt", "uvicorn"),
+    "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
+    "redis": ("redis",),
+}
+_PIN = re.compile(r"([\w.-]+)==([\w.]+)")
 
 
 async def packages() -> Finding:
     """Whether what is pinned is installed as it is pinned."""
-    pins = {name: pin for name, pin, extra in _requirements() if pin and not extra}
+    pins = {found[1]: found[2] for text in requires(PACKAGE) or () if (found := _PIN.fullmatch(text))}
     other = [f"{name} {_version(name) or 'missing'} (not {pin})" for name, pin in pins.items() if _version(name) != pin]
     names = ", ".join([f"consumer {_version(PACKAGE)}", *(f"{name} {_version(name)}" for name in pins)])
     if other:
@@ -33,14 +36,12 @@ async def packages() -> Finding:
 
 async def extras(settings: Settings | None) -> Finding:
     """Which extras are installed; the settings tell which are needed."""
-    missing = [
-        extra for extra in _EXTRAS if any(_version(name) is None for name, _, of in _requirements() if of == extra)
-    ]
+    missing = [extra for extra, names in EXTRAS.items() if not all(map(_version, names))]
     for extra, variable, used in (("http", "HTTP_LISTEN", "http_listen"), ("redis", "REDIS_URL", "redis_url")):
         if extra in missing and settings is not None and getattr(settings, used) is not None:
             advice = f'Run: pip install "{PACKAGE}[{extra}]"'
             return failed(f"{variable} is set, but the extra {extra!r} is not installed", advice, EX_CONFIG)
-    present = ", ".join(extra for extra in _EXTRAS if extra not in missing) or "none"
+    present = ", ".join(extra for extra in EXTRAS if extra not in missing) or "none"
     return ok(f"installed: {present}" + (f"; not installed: {', '.join(missing)}" if missing else ""))
 
 
@@ -57,12 +58,6 @@ async def disk() -> Finding:
                 f"{left / 1e6:.0f} MB free in {place}", "Free some space: logs and systemd's journal need it"
             )
     return ok(", ".join(f"{left / 1e9:.0f} GB free in {place}" for place, left in free.items()))
-
-
-def _requirements() -> Iterator[tuple[str, str, str]]:
-    for text in requires(PACKAGE) or ():
-        if found := _REQUIREMENT.match(text):
-            yield found[1], found[2] or "", found[3] or ""
 
 
 def _version(name: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from consumer.checkup import Check, Finding, examine, exit_code, ok
 from consumer.cli import main
 from consumer.doctor import diagnose
 from devstack.keys import Keys
+from tests.conftest import ROOT
 from tests.engine import until
 from tests.processes import run_consumer
 from tests.stacks import ThreadedStack, threaded_stack
@@ -327,6 +330,12 @@ def test_an_extra_that_no_setting_needs_may_be_missing(
     monkeypatch.setattr(doctor_host, "_version", lambda name: None if name == package else there(name))
     said = found("--no-load").of["extras"]
     assert (said["status"], said["found"].partition("not installed: ")[2]) == ("ok", extra)
+
+
+def test_the_packages_of_the_extras_are_those_of_the_project() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, names in doctor_host.EXTRAS.items():
+        assert sorted(re.split(r"[\[>=]", text)[0] for text in extras[extra]) == sorted(names)
 
 
 def test_an_extra_that_a_setting_needs_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
