@@ -58,7 +58,7 @@ async def run_worker(settings: Settings) -> None:
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
-            await stack.enter_async_context(face.serving(worker.status))
+            await stack.enter_async_context(face.serving(worker.status, store))
         await worker.run()
 
 

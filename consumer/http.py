@@ -1,7 +1,8 @@
 """The worker's HTTP face (contract §3): how it is, in words for people and in figures for Prometheus. Off unless asked.
 
 Made and run by the app, in the worker's own event loop, from before it says that it is ready until after it has
-drained. Its end, or any defect of it, is not the worker's end. Answers come from memory: no request waits for anything.
+drained. Its end, or any defect of it, is not the worker's end. What is answered here comes from memory and waits for
+nothing; routers of their own modules answer what needs the database.
 """
 
 from __future__ import annotations
@@ -14,26 +15,30 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
-from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from consumer import http_errors, http_jobs
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
 from consumer.hosts import Place, is_loopback
 from consumer.http_guard import Guard
+from consumer.http_parts import Parts
 from consumer.prometheus import Exporter
-from consumer.status import Status
+from consumer.status import Status, identity
+from consumer.store import Store
 
 # A connection serves one request, in so many seconds: a client that sends slowly or never cannot keep it.
 LONGEST_CONNECTION = 30.0
 MOST_CONNECTIONS = 100
 # Seconds that answers under way may take when the worker ends.
 LAST_ANSWERS = 2
+# Asked without the token; one that ends with a slash stands for all that begin so.
 OPEN = ("/healthz", "/readyz")
+ROUTERS = (http_jobs.router,)
 READ = ["GET", "HEAD"]
 
 
@@ -56,10 +61,10 @@ class Face:
         self.place = Place(host, port)
 
     @contextlib.asynccontextmanager
-    async def serving(self, status: Status) -> AsyncIterator[None]:
+    async def serving(self, status: Status, store: Store) -> AsyncIterator[None]:
         """Answer meanwhile; requests that came before are answered first."""
         self.observer.read(status)
-        app = Guard(build(status, self.observer), self.place.host, self._token, OPEN)
+        app = Guard(build(Parts(status, self.observer, store)), self.place.host, self._token, OPEN)
         server = _Quiet(
             uvicorn.Config(
                 app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
@@ -80,13 +85,13 @@ class Face:
         self._listener.close()
 
 
-def build(status: Status, figures: Exporter) -> FastAPI:
+def build(parts: Parts) -> FastAPI:
     """The routes. Every error is a sentence in JSON."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    status = parts.status
+    app = FastAPI(title="workflow-consumer", version=str(identity()["version"]), docs_url=None, redoc_url=None)
+    http_errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router(parts))
 
     @app.api_route("/healthz", methods=READ)
     async def alive() -> JSONResponse:
@@ -104,7 +109,7 @@ def build(status: Status, figures: Exporter) -> FastAPI:
 
     @app.api_route("/metrics", methods=READ)
     async def metrics() -> Response:
-        return Response(figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return app
 

@@ -22,7 +22,10 @@ Headers = Mapping[bytes, bytes]
 
 
 class Guard:
-    """Lets a request through to `app`, or answers it. `host` is the address that it came to."""
+    """Lets a request through to `app`, or answers it. `host` is the address that it came to.
+
+    `open_paths` need no token; one that ends with a slash stands for all paths that begin so, but for "/" itself.
+    """
 
     def __init__(self, app: ASGIApp, host: str, token: SecretStr | None, open_paths: Collection[str]) -> None:
         self._app = app
@@ -47,12 +50,15 @@ class Guard:
         headers = dict(scope["headers"])
         if self._on_loopback and not _is_here(headers):
             return JSONResponse({"error": "Ask by the name localhost or by the address."}, 403)
-        if scope["path"] not in self._open_paths and not self._knows_the_token(headers):
+        if not self._is_open(scope["path"]) and not self._knows_the_token(headers):
             return JSONResponse(
                 {"error": "Send the header: Authorization: Bearer and the worker's WORKER_API_TOKEN."}, 401,
                 headers={"WWW-Authenticate": "Bearer"},
             )  # fmt: skip
         return None
+
+    def _is_open(self, path: str) -> bool:
+        return any(path == each or (each[-1:] == "/" != each and path.startswith(each)) for each in self._open_paths)
 
     def _knows_the_token(self, headers: Headers) -> bool:
         if self._token is None:

@@ -21,7 +21,8 @@ language sql immutable set search_path = '' as $$
       'workflow_private.append_logs/3', 'workflow_private.merge_checkpoint/2', 'workflow_private.ending_of/2',
       'workflow_private.details_after/6', 'workflow_private.digest/1', 'workflow_private.end_attempt/9',
       'workflow_private.rescue_expired/2']),
-    (17, 'function', array['workflow_private.is_suspect/1', 'workflow_private.next_step/1',
+    (17, 'function', array['workflow_private.is_paused/1', 'workflow_private.lock_named/2',
+      'workflow_private.is_suspect/1', 'workflow_private.next_step/1',
       'workflow_private.in_turn/4', 'workflow_private.lock_next/4', 'workflow_private.lock_best/4',
       'workflow_private.use_claim_key/2', 'workflow_private.take/5', 'public.claim_workflow_jobs/8',
       'public.renew_workflow_job/10', 'public.settle_workflow_job/9', 'public.reconcile_workflow_jobs/2',
@@ -34,6 +35,8 @@ language sql immutable set search_path = '' as $$
     (20, 'view', array['public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
       'public.workflow_model_performance', 'public.workflow_failures_by_code']),
     (21, 'function', array['public.audit_workflow_jobs/3']),
+    (22, 'function', array['public.pause_workflow_workers/2']),
+    (22, 'view', array['public.workflow_workers_at_a_glance']),
     (23, 'function', array['workflow_private.schema_parts/0', 'workflow_private.schema_found/0',
       'workflow_private.rights_due/0', 'workflow_private.rights_found/0', 'public.inspect_workflow_schema/0'])
   ) part (migration, kind, names)
@@ -65,7 +68,7 @@ language sql stable set search_path = '' as $$
     ('authenticated', 'INSERT', array['public.workflow_generation_jobs']),
     ('service_role', 'SELECT', array['public.workflow_generation_jobs', 'public.workflow_workers',
       'public.workflow_job_events', 'public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
-      'public.workflow_model_performance', 'public.workflow_failures_by_code']),
+      'public.workflow_model_performance', 'public.workflow_failures_by_code', 'public.workflow_workers_at_a_glance']),
     ('service_role', 'INSERT', array['public.workflow_generation_jobs']),
     ('authenticated', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/10',
       'workflow_private.cancel_job/1', 'workflow_private.retry_job/1', 'public.submit_workflow_job/10',

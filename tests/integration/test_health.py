@@ -137,7 +137,7 @@ async def working(stack: ThreadedStack) -> AsyncIterator[Patient]:
     digests = dict.fromkeys(settings.models.values(), "0" * 64)
     worker = Worker(settings, store, ollama, digests, Catalog.load(), face.observer)
     url = f"http://{face.place}"
-    async with face.serving(worker.status), httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with face.serving(worker.status, store), httpx.AsyncClient(base_url=url, trust_env=False) as client:
         work = asyncio.create_task(worker.run())
         try:
             yield Patient(worker, stack.instant, client, net)

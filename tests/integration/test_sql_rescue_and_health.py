@@ -176,7 +176,9 @@ async def test_an_idle_queue_answers_nothing_claimable_and_nothing_due(db: Datab
     answer = await db.service.rpc("heartbeat_workflow_worker", worker="w1")
     now = await db.owner.fetchval("select extract(epoch from now())::float8")
     assert answer.pop("now") == pytest.approx(now, abs=60)
-    assert answer == {"beat": 1, "claimable": 0, "oldest_claimable_seconds": None, "next_due_in": None}
+    assert answer == {
+        "beat": 1, "claimable": 0, "oldest_claimable_seconds": None, "next_due_in": None, "paused": False,
+    }  # fmt: skip
 
 
 async def test_the_count_of_claimable_jobs_is_capped(db: Database) -> None:

@@ -45,16 +45,17 @@ async def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 
 
 @asynccontextmanager
-async def asked(status: Status) -> AsyncIterator[httpx.AsyncClient]:
+async def asked(worker: Worker, status: Status | None = None) -> AsyncIterator[httpx.AsyncClient]:
     face = Face(HERE, None)
-    async with face.serving(status), httpx.AsyncClient(base_url=f"http://{face.place}", trust_env=False) as client:
+    serving = face.serving(status or worker.status, worker.dispatcher._store)
+    async with serving, httpx.AsyncClient(base_url=f"http://{face.place}", trust_env=False) as client:
         yield client
 
 
 async def test_a_slow_model_is_a_warning_in_a_healthy_answer(worker: Worker) -> None:
     for tokens_per_second in (30.0, 30.0, 1.5, 1.5):
         worker.speeds[MODEL].saw(100, tokens_per_second)
-    async with asked(worker.status) as client:
+    async with asked(worker) as client:
         answer = await client.get("/health")
         metrics = (await client.get("/metrics")).text
     (warning,) = answer.json()["warnings"]
@@ -73,7 +74,7 @@ async def test_a_model_server_that_is_looked_into_is_a_warning_until_the_verdict
 
 async def test_until_the_worker_has_said_how_it_is_it_is_not_ready(worker: Worker) -> None:
     worker.announcer.started = False
-    async with asked(worker.status) as client:
+    async with asked(worker) as client:
         answer, health = await client.get("/readyz"), await client.get("/health")
     assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "reason": "starting"})
     assert (health.status_code, health.json()["status"]) == (503, "degraded")
@@ -81,7 +82,7 @@ async def test_until_the_worker_has_said_how_it_is_it_is_not_ready(worker: Worke
 
 async def test_without_realtime_the_worker_is_degraded_but_takes_jobs(worker: Worker) -> None:
     worker.announcer.degraded = "the server answered HTTP 503"
-    async with asked(worker.status) as client:
+    async with asked(worker) as client:
         health, ready = await client.get("/health"), await client.get("/readyz")
     assert (health.status_code, health.json()["status"], ready.status_code) == (503, "degraded", 200)
     (reason,) = health.json()["reasons"]
@@ -100,11 +101,13 @@ async def test_a_failed_call_is_counted_by_the_clock_that_ran_out(worker: Worker
 async def test_a_defect_is_logged_and_never_told(worker: Worker) -> None:
     said: list[str] = []
     sink = logger.add(lambda line: said.append(str(line)), diagnose=False)
-    async with asked(replace(worker.status, lanes=cast(Lanes, "broken"))) as client:
+    async with asked(worker, replace(worker.status, lanes=cast(Lanes, "broken"))) as client:
         answers = [await client.get(path) for path in ("/health", "/metrics")]
         assert (await client.get("/readyz")).status_code == 200
     logger.remove(sink)
-    assert [(answer.status_code, answer.text) for answer in answers] == [(500, "Internal Server Error")] * 2
+    assert [(answer.status_code, answer.text) for answer in answers] == [
+        (500, '{"error":"A defect of the worker. See its log."}')
+    ] * 2
     assert sum("a defect of the HTTP face" in line for line in said) == 2
 
 
@@ -115,7 +118,7 @@ async def test_the_worker_goes_on_when_its_http_face_breaks(worker: Worker, monk
     said: list[str] = []
     sink = logger.add(lambda line: said.append(str(line)))
     monkeypatch.setattr(http._Quiet, "main_loop", broken)
-    async with Face(HERE, None).serving(worker.status):
+    async with Face(HERE, None).serving(worker.status, worker.dispatcher._store):
         pass
     logger.remove(sink)
     assert any("the worker goes on without it" in line for line in said)
@@ -125,7 +128,7 @@ async def test_a_client_that_never_ends_its_request_loses_its_connection(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "LONGEST_CONNECTION", 0.1)
-    async with asked(worker.status) as client:
+    async with asked(worker) as client:
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: local")
         with pytest.raises(ConnectionResetError):
@@ -135,7 +138,7 @@ async def test_a_client_that_never_ends_its_request_loses_its_connection(
 
 
 async def test_every_answer_ends_its_connection_and_is_kept_by_nobody(worker: Worker) -> None:
-    async with asked(worker.status) as client:
+    async with asked(worker) as client:
         for path in ("/healthz", "/nonsense"):
             headers = (await client.get(path)).headers
             assert (headers["connection"], headers["cache-control"]) == ("close", "no-store")

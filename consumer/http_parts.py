@@ -1,0 +1,32 @@
+"""What the routes of the HTTP face need, in one object; made by the face, passed to every router."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import BaseModel
+
+from consumer.job import JOB_ID_PATTERN
+from consumer.prometheus import Exporter
+from consumer.status import Status
+from consumer.store import Store
+
+JobIdPath = Annotated[str, Path(pattern=JOB_ID_PATTERN, description="The job's id.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`status` knows the worker's settings and live parts; `store` speaks to the database with the worker's key."""
+
+    status: Status
+    figures: Exporter
+    store: Store
+
+
+class Refusal(BaseModel):
+    """Every answer that is an error; `details`, where there are any, say what exactly is wrong."""
+
+    error: str
+    details: str | list[str] | None = None
