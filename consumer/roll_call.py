@@ -17,6 +17,8 @@ from consumer.job import JsonObject
 SECONDS = 5.0
 # A worker that has missed so many heartbeats, and this many seconds, has ended without a word.
 BEATS, SHORTEST = 3, 60.0
+# What the row's `realtime` says where nobody works: of a worker that ended while it was paused, and of a doctor.
+NO_WORKER = ("stopped", "doctor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ async def ask(url: str, token: SecretStr | None) -> Presence:
 
 def from_rows(rows: Iterable[JsonObject], now: float) -> list[Presence]:
     """The same by the rows of `workflow_workers`; `now` is the database's clock, seconds since 1970."""
-    return [_from_row(row, now) for row in sorted(rows, key=lambda row: str(row["worker_id"]))]
+    workers = (row for row in rows if row["realtime"] not in NO_WORKER)
+    return [_from_row(row, now) for row in sorted(workers, key=lambda row: str(row["worker_id"]))]
 
 
 def _from_row(row: JsonObject, now: float) -> Presence:

@@ -27,6 +27,12 @@ _HINTS = {
     "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
+    "ANALYZE_MODEL": "Set it to a model's name, e.g. mistral:7b.",
+    "GENERATE_MODEL": "Set it to a model's name, e.g. qwen2.5:7b.",
+    "OLLAMA_LOAD_TIMEOUT": "Give seconds, e.g. 300, or leave it out.",
+    "OLLAMA_FIRST_TOKEN_TIMEOUT": "Give seconds, e.g. 120, or leave it out.",
+    "OLLAMA_BETWEEN_TOKENS_TIMEOUT": "Give seconds, e.g. 60, or leave it out.",
+    "MAX_RETRIES": "Give a whole number, e.g. 3, or leave it out.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
@@ -77,6 +83,13 @@ class ModelSettings(BaseSettings):
             raise ValueError("must have no user, password, query or fragment")
         _ = parts.port  # raises ValueError when it is none
         return value.rstrip("/")
+
+    @field_validator("analyze_model", "generate_model")
+    @classmethod
+    def _is_a_model(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", value.strip()):
+            raise ValueError("is no model's name")
+        return value.strip()
 
     @field_validator("ollama_keep_alive")
     @classmethod
@@ -188,7 +201,7 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
         return kind(**overrides)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+        raise ConfigurationError("\n".join(_sentence(kind, dict(item)) for item in error.errors())) from None
     except OSError as error:
         raise ConfigurationError(
             f".env: cannot be read ({error.strerror}). Let this user read it, or remove it."
@@ -197,7 +210,13 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
         raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
 
 
-def _sentence(item: dict[str, Any]) -> str:
+def _sentence(kind: type[ModelSettings], item: dict[str, Any]) -> str:
     variable = str(item["loc"][0]).upper() if item["loc"] else "settings"
     reason = "is not set" if item["type"] == "missing" else str(item["msg"]).removeprefix("Value error, ")
-    return f"{variable}: {reason}. {_HINTS.get(variable, '')}".rstrip()
+    return f"{variable}: {reason}. {_HINTS.get(variable) or _usual(kind, variable)}"
+
+
+def _usual(kind: type[ModelSettings], variable: str) -> str:
+    """The way out that is always there: what it is when it is left out."""
+    default = kind.model_fields[variable.lower()].default
+    return f"Set it to e.g. {str(default).lower() if isinstance(default, bool) else default}, or leave it out."

@@ -65,6 +65,8 @@ def test_each_worker_is_told_by_its_row_and_one_that_is_not_well_by_its_reasons(
     row(project, "old", {})
     row(project, "gone", WELL, "91 s")
     row(project, "slow", {**WELL, "heartbeat_seconds": 300}, "800 s")
+    row(project, "doctor", {})
+    project.psql(f"update {WORKERS} set realtime = 'doctor' where worker_id = 'doctor'", user="supabase_admin")
     done = health()
     assert done.exit_code == EX_UNAVAILABLE
     assert "not healthy: gone, old, sick." in done.stderr
