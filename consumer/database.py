@@ -21,8 +21,8 @@ from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.hosts import is_local
 from consumer.job import JsonObject
 
-JOBS, WORKERS = "workflow_generation_jobs", "workflow_workers"
-MOST_ROWS = 1000
+JOBS = "workflow_generation_jobs"
+WORKERS = "workflow_workers_at_a_glance"
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
 UNREADABLE = "UNREADABLE"
 # After these the same call may work: SQLSTATE classes, PostgREST's own trouble with the database, HTTP statuses of
@@ -77,13 +77,10 @@ class Database:
         rows = await self._execute(query, f"reading {table}")
         return as_object(rows[0]) if isinstance(rows, list) and rows else None
 
-    async def rows(self, table: str) -> list[JsonObject]:
-        """The first thousand rows of a table, as far as this caller may see them."""
-        query = self._client.table(table).select("*").limit(MOST_ROWS).retry(False)
-        found = await self._execute(query, f"reading {table}")
-        if not isinstance(found, list):
-            raise StoreUnavailable(f"reading {table}: something other than PostgREST answered")
-        return [as_object(row) for row in found]
+    async def rows(self, table: str, order: str) -> list[JsonObject]:
+        """All rows in this order, as many as the project's API gives at once (1000)."""
+        rows = await self._execute(self._client.table(table).select("*").order(order).retry(False), f"reading {table}")
+        return [as_object(row) for row in rows] if isinstance(rows, list) else []
 
     async def _execute(self, query: Any, what: str) -> Any:
         """Run a query. A caller that is cancelled leaves it alone: it ends by its own clocks.

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from consumer.checkup import Finding, failed, ok
-from consumer.database import JOBS, WORKERS
+from consumer.database import JOBS
 from consumer.errors import EX_CONFIG, EX_UNAVAILABLE, StoreError
 from consumer.heartbeat import CANARY_GRACE
 from consumer.preflight import explained
@@ -21,7 +21,7 @@ from consumer.store import Store
 from consumer.worker import farewell
 
 READY_SECONDS, CLOSE_SECONDS = 20.0, 5.0
-_TOPIC = "workflow_jobs"
+_WORKERS, _TOPIC = "workflow_workers", "workflow_jobs"
 
 
 class RealtimeChecks:
@@ -33,7 +33,7 @@ class RealtimeChecks:
         self._heard = asyncio.Event()
         key = settings.supabase_service_role_key.get_secret_value()
         self._session = Session(
-            1, lambda: new_client(settings.realtime_url, key), Feed(store.worker_id, JOBS, WORKERS, _TOPIC),
+            1, lambda: new_client(settings.realtime_url, key), Feed(store.worker_id, JOBS, _WORKERS, _TOPIC),
             Ears(lambda source, job_id: None, lambda: None, self._on_row, lambda: None),
             ready_timeout=READY_SECONDS, close_timeout=CLOSE_SECONDS,
         )  # fmt: skip

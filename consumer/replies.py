@@ -17,10 +17,12 @@ class Claim(Reply):
     """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
 
     `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
+    `paused`: an operator has paused this worker, so it gets nothing.
     """
 
     jobs: list[JsonObject]
     alone: bool = False
+    paused: bool = False
     next_due_in: float | None = None
     more: bool = False
 
@@ -35,7 +37,7 @@ class Renewal(Reply):
 class Pulse(Reply):
     """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due.
 
-    `now` is the database's clock, in seconds since 1970.
+    `now` is the database's clock, in seconds since 1970. `paused`: an operator has paused this worker.
     """
 
     beat: int | None
@@ -43,6 +45,7 @@ class Pulse(Reply):
     oldest_claimable_seconds: float | None = None
     next_due_in: float | None = None
     now: float | None = None
+    paused: bool = False
 
 
 class Decision(Reply):
@@ -51,6 +54,12 @@ class Decision(Reply):
     found: bool
     accepted: bool
     status: str | None = None
+
+
+class Paused(Reply):
+    """The workers that are paused now, or no longer."""
+
+    workers: list[str]
 
 
 class Reconciliation(Reply):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import httpx
 from pydantic import SecretStr
@@ -63,19 +61,16 @@ async def ask(url: str, token: SecretStr | None) -> Presence:
         ) from error
 
 
-def from_rows(rows: Iterable[JsonObject], now: float) -> list[Presence]:
-    """The same by the rows of `workflow_workers`; `now` is the database's clock, seconds since 1970."""
-    workers = (row for row in rows if row["realtime"] not in NO_WORKER)
-    return [_from_row(row, now) for row in sorted(workers, key=lambda row: str(row["worker_id"]))]
+def from_rows(rows: Iterable[JsonObject]) -> list[Presence]:
+    """The same by the rows of `workflow_workers_at_a_glance`."""
+    return [_from_row(row) for row in rows if row["realtime"] not in NO_WORKER]
 
 
-def _from_row(row: JsonObject, now: float) -> Presence:
-    info: dict[str, Any] = row["info"]
-    silent = now - datetime.fromisoformat(row["last_seen_at"]).timestamp()
-    if silent > max(BEATS * float(info.get("heartbeat_seconds", 0)), SHORTEST):
+def _from_row(row: JsonObject) -> Presence:
+    silent, said = row["seen_seconds_ago"], row["health"]
+    if silent > max(BEATS * (row["heartbeat_seconds"] or 0), SHORTEST):
         why = f"not seen for {silent:.0f} s: it has ended, hangs, or cannot reach the database. Look at its log"
         return Presence(row["worker_id"], "unhealthy", (why,), ())
-    said = info.get("health")
     if said is None:
         why = f"version {row['version']} does not say how it is. Upgrade it"
         return Presence(row["worker_id"], "degraded", (why,), ())

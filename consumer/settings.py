@@ -183,6 +183,11 @@ class Settings(ModelSettings):
         return place if place.port is not None else Place(place.host, HTTP_PORT)
 
 
+def name_for_once() -> str:
+    """A name for a worker that works beside those of the settings, so that it does not take itself for one of them."""
+    return f"once-{_default_worker_id()}"
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read and check the settings; `overrides` (field names) win over the environment.
 

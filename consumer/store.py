@@ -16,7 +16,7 @@ from typing import Any
 from consumer.database import JOBS, WORKERS, Database, as_object, parsed
 from consumer.errors import StoreUnavailable
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.replies import Audit, Claim, Decision, Inspection, Pulse, Reconciliation, Renewal
+from consumer.replies import Audit, Claim, Decision, Inspection, Paused, Pulse, Reconciliation, Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,15 @@ class Store:
         """Start a failed or cancelled job again, with all its retries."""
         return parsed(Decision, await self._rpc("retry_workflow_job", {"p_job": job_id}))
 
+    async def pause(self, worker_id: str | None, *, paused: bool) -> list[str]:
+        """Pause or resume a worker, or all that have a row; gives the ids of those that there are."""
+        arguments = {"p_worker": worker_id, "p_paused": paused}
+        return parsed(Paused, await self._rpc("pause_workflow_workers", arguments)).workers
+
+    async def workers(self) -> list[JsonObject]:
+        """One line per worker: the view `workflow_workers_at_a_glance`."""
+        return await self.database.rows(WORKERS, "worker_id")
+
     async def audit(self, since: datetime | timedelta | None = None) -> Audit:
         """Check rows against history: of all jobs, or of those that changed since then or within so long."""
         arguments: JsonObject = {"p_limit": 1000}
@@ -146,10 +155,6 @@ class Store:
     async def inspect(self) -> Inspection:
         """What is missing or wrong in the database, by its own catalogue; also its clock."""
         return parsed(Inspection, await self._rpc("inspect_workflow_schema", {}))
-
-    async def workers(self) -> list[JsonObject]:
-        """The rows of the running workers, at most 1000."""
-        return await self.database.rows(WORKERS)
 
     async def job_row(self, job_id: str) -> JsonObject | None:
         """The whole row, or None when there is none that this caller may see."""

@@ -1,7 +1,7 @@
 """The command `consumer`. Thin commands over the same functions that the service uses; data on stdout, words on stderr.
 
 Exit codes follow sysexits: 78 configuration, 69 unavailable, 66 no input, 65 bad data,
-73 a file that cannot be written, 64 usage (click: 2).
+73 a file that cannot be written, 75 try again, 64 usage (click: 2).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import click
 
 from consumer.cli.doctor import doctor, health
 from consumer.cli.evaluate import evaluate
+from consumer.cli.fleet import pause, resume, workers
 from consumer.cli.local import demo, dev
+from consumer.cli.once import poll, process
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.show import replay, show
@@ -27,20 +29,7 @@ def main() -> None:
 
 
 for command in (
-    run,
-    dev,
-    demo,
-    submit,
-    status,
-    show,
-    cancel,
-    retry,
-    replay,
-    reconcile,
-    audit,
-    validate,
-    evaluate,
-    doctor,
-    health,
-):
+    run, dev, demo, submit, status, show, cancel, retry, process, poll, replay, reconcile, audit, workers, pause,
+    resume, validate, evaluate, doctor, health,
+):  # fmt: skip
     main.add_command(command)

@@ -84,7 +84,7 @@ async def _workers(settings: Settings, url: str | None) -> list[Presence]:
 async def _rows(store: Store) -> list[Presence]:
     from consumer.roll_call import from_rows
 
-    return from_rows(await store.workers(), (await store.inspect()).now)
+    return from_rows(await store.workers())
 
 
 def _show(worker: Presence) -> None:

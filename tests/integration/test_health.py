@@ -118,7 +118,7 @@ class Patient:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What waits for seconds by design waits for less, and no `.env` is about."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker_module, "Rhythm", partial(Rhythm, canary=0.5))
+    monkeypatch.setattr(worker_module, "Rhythm", partial(Rhythm, canary=0.4))
     monkeypatch.setattr(worker_module, "Ladder", partial(Ladder, first_pause=0.05, longest_pause=0.1, look=0.01))
 
 
@@ -129,8 +129,9 @@ async def working(stack: ThreadedStack) -> AsyncIterator[Patient]:
     key = stack.stack.keys.secret
     settings = Settings(
         supabase_url=stack.stack.url, supabase_service_role_key=SecretStr(key), worker_id="patient",
-        ollama_local_url=stack.stack.ollama_url, heartbeat_seconds=1, ollama_first_token_timeout=0.3,
+        ollama_local_url=stack.stack.ollama_url, ollama_first_token_timeout=0.3,
     )  # fmt: skip
+    settings = settings.model_copy(update={"heartbeat_seconds": 0.2})  # less than a user may set
     net = FaultyTransport()
     store = await faulty_store(stack.stack.url, key, net, worker_id="patient")
     ollama, face = build_ollama(settings), Face(Place("127.0.0.1", 0), None)
@@ -295,6 +296,15 @@ async def test_a_worker_that_drains(stack: ThreadedStack) -> None:
         row = f"select info -> 'health' ->> 'status' from {WORKERS}"
         await until("its row says so", lambda: stack.psql(row) == "degraded")
         stack.call(_let_go(patient.model))
+
+
+async def test_a_worker_that_is_paused(stack: ThreadedStack, patient: Patient) -> None:
+    stack.psql("select public.pause_workflow_workers('patient', true)")
+    try:
+        said = await patient.says("paused: no job is taken until: consumer resume patient")
+        assert (said["status"], said["paused"]) == ("degraded", True)
+    finally:
+        stack.psql("select public.pause_workflow_workers('patient', false)")
 
 
 async def _hold(model: SickModel) -> None:

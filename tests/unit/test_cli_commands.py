@@ -37,9 +37,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "demo", "dev", "doctor", "eval", "health", "reconcile", "replay", "retry", "run", "show",
-        "status", "submit",
-        "validate",
+        "audit", "cancel", "demo", "dev", "doctor", "eval", "health", "pause", "poll", "process", "reconcile", "replay",
+        "resume", "retry", "run", "show", "status", "submit", "validate", "workers",
     ]  # fmt: skip
 
 
@@ -104,7 +103,7 @@ def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> N
 
 
 NEEDING_SETTINGS = [["run"], ["submit", "x"], ["status", "job_1"], ["cancel", "job_1"], ["retry", "job_1"],
-                    ["reconcile"], ["audit"], ["health"], ["show", "job_1"], ["replay", "job_1"]]  # fmt: skip
+                    ["reconcile"], ["audit"], ["show", "job_1"], ["replay", "job_1"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", NEEDING_SETTINGS)

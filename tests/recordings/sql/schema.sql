@@ -1327,7 +1327,9 @@ CREATE VIEW public.workflow_workers_at_a_glance WITH (security_invoker='on') AS
     started_at,
     last_seen_at,
     (EXTRACT(epoch FROM (now() - last_seen_at)))::double precision AS seen_seconds_ago,
-    models
+    models,
+    (info -> 'health'::text) AS health,
+    ((info ->> 'heartbeat_seconds'::text))::double precision AS heartbeat_seconds
    FROM public.workflow_workers w;
 ALTER VIEW public.workflow_workers_at_a_glance OWNER TO postgres;
 COMMENT ON VIEW public.workflow_workers_at_a_glance IS 'One line per worker: what it does now. away: no heartbeat for 2 minutes.';
