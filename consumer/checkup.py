@@ -103,7 +103,9 @@ async def _looked(check: Check) -> Finding:
         async with asyncio.timeout(check.seconds):
             return await check.look()
     except TimeoutError:
-        return failed(f"no end within {check.seconds:g} s", "Look at what it asks: its log, its load", EX_UNAVAILABLE)
+        return failed(
+            f"no end within {check.seconds:g} s", "Look at the log and the load of what was asked", EX_UNAVAILABLE
+        )
     except ConsumerError as error:
         return _from_error(error)
     except Exception as error:  # one check's defect must not hide what the others find

@@ -38,11 +38,11 @@ async def diagnose(tell: Callable[[Finding], None] = lambda finding: None, *, lo
 
 def _settings() -> tuple[Settings | None, str]:
     try:
-        settings = load_settings(worker_id=f"doctor-{secrets.token_hex(4)}")
+        settings = load_settings()
         Catalog.load(settings.workflow_catalog)
     except ConfigurationError as error:
         return None, "; ".join(str(error).splitlines())
-    return settings, ""
+    return settings.model_copy(update={"worker_id": f"doctor-{secrets.token_hex(4)}"}), ""
 
 
 async def _config(settings: Settings | None, wrong: str) -> Finding:

@@ -19,7 +19,10 @@ _NO_SUCH_FUNCTION, _NO_RIGHT = "PGRST202", "42501"
 
 
 class Inspector:
-    """`defects`: what the last look found. While there is one, it looks again after `again` seconds."""
+    """`defects`: what the last look found.
+
+    While there is one, or the look had no answer, it looks again after `again` seconds.
+    """
 
     def __init__(self, store: Store, on_change: Callable[[], None], *, again: float) -> None:
         self._store = store
@@ -27,6 +30,7 @@ class Inspector:
         self._again = again
         self._asked = asyncio.Event()
         self._asked.set()
+        self._answered = False
         self.defects: tuple[Defect, ...] = ()
 
     def look(self) -> None:
@@ -37,7 +41,7 @@ class Inspector:
         """Look when asked, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._again if self.defects else None):
+                async with asyncio.timeout(self._again if self.defects or not self._answered else None):
                     await self._asked.wait()
             self._asked.clear()
             await self._look()
@@ -46,8 +50,10 @@ class Inspector:
         before = self.defects
         try:
             self.defects = tuple(defects(await self._store.inspect()))
+            self._answered = True
         except StoreError as error:
             self.defects = _refused(error)
+            self._answered = False
         if self.defects != before:
             for defect in self.defects:
                 logger.warning("{}", defect)

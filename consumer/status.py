@@ -116,7 +116,7 @@ class Status:
             "ollama_url": self.settings.ollama_local_url,
             "redis_available": False,  # this version queues doorbells in memory
             "database": {
-                "ok": self.heartbeat.healthy and not self._defects(stops_work=True),
+                "ok": self.heartbeat.healthy and not any(defect.stops_work for defect in self.inspector.defects),
                 "clock_off_seconds": round(self.heartbeat.clock_off, 3),
             },
             "realtime": {"ok": not self._deaf, "state": self.listener.state.value, "trouble": self._deaf},

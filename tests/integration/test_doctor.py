@@ -135,6 +135,7 @@ SETTINGS: dict[str, tuple[dict[str, str], int, str, list[str], list[str]]] = {
         {"OLLAMA_NUM_CTX": "1"}, EX_CONFIG, "config", ["OLLAMA_NUM_CTX: "],
         [*OF_THE_PROJECT, "model server", "models", "context"],
     ),
+    "a wrong name": ({"WORKER_ID": "a b"}, EX_CONFIG, "config", ["WORKER_ID: ", "Use 1 to 64"], OF_THE_PROJECT),
     "a wrong catalogue": (
         {"WORKFLOW_CATALOG": "/none.json"}, EX_CONFIG, "config", ["WORKFLOW_CATALOG: /none.json"], OF_THE_PROJECT,
     ),

@@ -23,7 +23,6 @@ from tests.stacks import ThreadedStack, threaded_stack
 
 EX_UNAVAILABLE, EX_CONFIG, EX_USAGE = 69, 78, 2
 WORKERS = "public.workflow_workers"
-RELOAD = "; notify pgrst, 'reload schema'"
 HEARTBEAT = "public.heartbeat_workflow_worker"
 FULL = """
   create function public.full_disk() returns trigger language plpgsql as
@@ -64,17 +63,11 @@ DAMAGES: dict[str, tuple[str, str, int, list[str]]] = {
         f"grant execute on function {HEARTBEAT} to service_role",
         EX_CONFIG, ["may not call the worker's functions", "apply all migrations"],
     ),
-    "the last migration alone is missing": (
-        "alter function public.inspect_workflow_schema rename to gone" + RELOAD,
-        "alter function public.gone rename to inspect_workflow_schema" + RELOAD,
-        EX_CONFIG, ["lacks the consumer's tables and functions", "supabase db push"],
-    ),
     "the database's disk is full": (
         FULL, "drop function public.full_disk cascade", EX_UNAVAILABLE,
         ["cannot write (53100): its disk is full or it is read only", "add disk space"],
     ),
 }  # fmt: skip
-BY_HEALTH = {"the last migration alone is missing"}
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -82,7 +75,7 @@ def test_what_is_wrong_in_the_database_stops_the_command(project: ThreadedStack,
     damage, mend, code, words = DAMAGES[name]
     project.psql(damage)
     try:
-        one_line(code, *words, arguments=("health",) if name in BY_HEALTH else ("run",))
+        one_line(code, *words)
     finally:
         project.psql(mend)
 

@@ -336,6 +336,15 @@ def test_a_clock_that_is_off(stack: ThreadedStack, tmp_path: Path, by: str, code
         assert f" s {words} the database. Set it: timedatectl" in told()
 
 
+async def test_a_look_that_had_no_answer_is_taken_again(stack: ThreadedStack) -> None:
+    async with working(stack) as patient:
+        patient.net.refuse(INSPECT)
+        patient.worker.inspector.look()
+        looks = len(patient.net.of(INSPECT))
+        await until("it was looked at again", lambda: len(patient.net.of(INSPECT)) > looks + 1)
+        await patient.well()
+
+
 async def test_while_all_is_well_the_schema_is_looked_at_once(stack: ThreadedStack, patient: Patient) -> None:
     beats = patient.net.answered(HEARTBEAT)
     await until("two more heartbeats", lambda: patient.net.answered(HEARTBEAT) > beats + 1)
