@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from consumer.errors import ConfigurationError, SetupError
-from consumer.metrics import Observer
+from consumer.metrics import Observer, Observers
 from consumer.ollama import ModelOptions, Ollama
 from consumer.preflight import check_database, check_models
 from consumer.settings import ModelSettings, Settings
@@ -24,8 +25,12 @@ from consumer.worker import Worker, farewell
 from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
+    from consumer.dispatcher import Dispatcher
+    from consumer.doorbell import Doorbell
     from consumer.errand import Errand
     from consumer.http import Face
+    from consumer.redis_bell import RedisBell
+    from consumer.traces import Tracing
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -36,15 +41,14 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
     Raises:
         SetupError: the surroundings are wrong; one line says what to do.
     """
-    if settings.redis_url is not None:
-        logger.warning("REDIS_URL is set, but this version queues doorbells in memory only")
     loop, catalog = asyncio.get_running_loop(), Catalog.load(settings.workflow_catalog)
     async with AsyncExitStack() as stack:
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
-        face = None if errand else http_face(settings)
+        face, redis = None if errand else http_face(settings), redis_bell(settings)
         if face is not None:
             stack.callback(face.close)
+        observer = observers(face, tracing_to(settings), stack)
         store = await stack.enter_async_context(connected(settings))
         ollama = build_ollama(settings)
         stack.push_async_callback(ollama.aclose)
@@ -55,7 +59,7 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
         if checks.cancelled():
             logger.info("stopped before it had begun")
             return
-        worker = Worker(settings, store, ollama, checks.result(), catalog, face.observer if face else Observer())
+        worker = Worker(settings, store, ollama, checks.result(), catalog, observer, redis)
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
@@ -78,6 +82,62 @@ def http_face(settings: Settings) -> Face | None:
             f'--http needs packages that are not installed ({error}). Run: pip install "workflow-consumer[http]"'
         ) from error
     return Face(settings.http_place, settings.worker_api_token)
+
+
+def tracing_to(settings: Settings) -> Tracing | None:
+    """What sends traces; None when no endpoint is set, and then none of its packages is loaded.
+
+    Raises:
+        ConfigurationError: its packages are missing, or an OTEL_* variable is wrong.
+    """
+    if settings.traces_url is None:
+        return None
+    try:
+        from consumer.traces import Tracing
+
+        return Tracing(settings.traces_url, worker_id=settings.worker_id, model_server=settings.ollama_local_url)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT needs packages that are not installed ({error}). "
+            'Run: pip install "workflow-consumer[otel]"'
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"OTEL_…: a variable has a wrong value ({error}). Correct or remove it.") from error
+
+
+def observers(face: Face | None, tracing: Tracing | None, stack: AsyncExitStack) -> Observer:
+    """What keeps figures and traces, as far as they are asked for; what is left of them is sent when `stack` ends."""
+    kept: list[Observer] = []
+    if face is not None:
+        kept.append(face.observer)
+    if tracing is not None:
+        stack.push_async_callback(tracing.aclose)
+        kept.append(tracing)
+    return Observers(*kept)
+
+
+def redis_bell(settings: Settings) -> Callable[[Doorbell, Dispatcher], RedisBell] | None:
+    """What makes the Redis bell; None without REDIS_URL, and then its package is not loaded.
+
+    Raises:
+        ConfigurationError: the package is missing.
+    """
+    if settings.redis_url is None:
+        return None
+    try:
+        from consumer.redis_bell import RedisBell, Waits
+        from consumer.redis_client import RedisClient
+    except ImportError as error:
+        raise ConfigurationError(
+            f'REDIS_URL: needs a package that is not installed ({error}). Run: pip install "workflow-consumer[redis]"'
+        ) from error
+    client = RedisClient(settings.redis_url, project=settings.supabase_url)
+    waits = Waits(
+        deadline=min(1.0, settings.missed_event_grace / 2),
+        lease=settings.lease_seconds,
+        check=settings.heartbeat_seconds,
+    )
+    return partial(RedisBell, client, waits=waits)
 
 
 async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:

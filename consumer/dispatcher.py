@@ -37,8 +37,8 @@ class Dispatcher:
     """Owns the jobs in `work`; `lanes` say how many to take, and which first.
 
     `patience`: seconds that a job is left to idle workers before it is taken ahead. `max_retries`, when set, replaces
-    the row's own. `missed_events` counts unannounced jobs. `paused`: an operator wants it to claim nothing; `on_pause`
-    is called when that changes, and when a paused one has ended its last job.
+    the row's own. `claims` counts jobs, `missed_events` the unannounced ones of them. `paused`: an operator wants it to
+    claim nothing; `on_pause` is called when that changes, and when a paused one has ended its last job.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class Dispatcher:
         self._lanes = lanes
         self._patience = patience
         self._claims = Claims(store, max_retries)
-        self.work = InWork(store, runner, self._job_ended)
+        self.work = InWork(runner, self._job_ended)
         self._timer: asyncio.TimerHandle | None = None
         # Held during a claim and until what it took has begun: one at a time, so that slots are counted right.
         self._turn = asyncio.Lock()
-        self._to_repeat = False
-        self._stopping = False
-        self.paused = False
+        self._to_repeat = self._stopping = self.paused = False
         self.on_pause: Callable[[], None] = lambda: None
         self._alone = self._more = self._ahead_due = False
         self._ahead_timer: asyncio.TimerHandle | None = None
         self._slot_free = asyncio.Event()
         self._slot_free.set()
+        self.claims = 0
         self.missed_events = 0
+        self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
     @property
     def free_slots(self) -> int:
@@ -234,9 +234,11 @@ class Dispatcher:
         self.pause(claim.paused)
         if self.free_slots <= 0:
             self._slot_free.clear()
+        self.on_claimed(list(ids))
         return Taken(ids, None if ids else "busy" if claim.alone else self.closed)
 
     def _note_missed(self, claim: Claim, hints: Mapping[str, Ring]) -> None:
+        self.claims += len(claim.jobs)
         if claim.jobs and hints and all(hint.source in UNANNOUNCED for hint in hints.values()):
             self.missed_events += len(claim.jobs)
             logger.warning("{} job(s) claimed that no event had announced", len(claim.jobs))

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from consumer.app import build_ollama, connected
 from consumer.checkup import Check, Finding, examine, failed, ok, skipped
 from consumer.doctor_database import DatabaseChecks
-from consumer.doctor_host import disk, extras, packages
+from consumer.doctor_host import disk, extras, packages, redis
 from consumer.doctor_models import ModelChecks
 from consumer.doctor_realtime import RealtimeChecks
 from consumer.errors import EX_CONFIG, ConfigurationError
@@ -33,6 +33,7 @@ async def diagnose(tell: Callable[[Finding], None] = lambda finding: None, *, lo
         checks += await _of_the_project(settings, stack)
         checks += await _of_the_models(settings, stack, load=load)
         checks += [Check("packages", packages), Check("extras", lambda: extras(settings)), Check("disk", disk)]
+        checks += [Check("redis", lambda: redis(settings), needs=("config", "extras"))]
         return await examine(checks, tell)
 
 

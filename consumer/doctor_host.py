@@ -9,7 +9,7 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from consumer.checkup import Finding, failed, ok, warning
+from consumer.checkup import Finding, failed, ok, skipped, warning
 from consumer.errors import EX_CONFIG
 from consumer.settings import Settings
 
@@ -21,6 +21,11 @@ EXTRAS = {
     "otel": ("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
     "redis": ("redis",),
 }
+# extra, variable, attribute of the settings that is None where it is not used
+_USED = (
+    ("http", "HTTP_LISTEN", "http_listen"), ("otel", "OTEL_EXPORTER_OTLP_ENDPOINT", "traces_url"),
+    ("redis", "REDIS_URL", "redis_url"),
+)  # fmt: skip
 _PIN = re.compile(r"([\w.-]+)==([\w.]+)")
 
 
@@ -37,12 +42,29 @@ async def packages() -> Finding:
 async def extras(settings: Settings | None) -> Finding:
     """Which extras are installed; the settings tell which are needed."""
     missing = [extra for extra, names in EXTRAS.items() if not all(map(_version, names))]
-    for extra, variable, used in (("http", "HTTP_LISTEN", "http_listen"), ("redis", "REDIS_URL", "redis_url")):
+    for extra, variable, used in _USED:
         if extra in missing and settings is not None and getattr(settings, used) is not None:
             advice = f'Run: pip install "{PACKAGE}[{extra}]"'
             return failed(f"{variable} is set, but the extra {extra!r} is not installed", advice, EX_CONFIG)
     present = ", ".join(extra for extra in EXTRAS if extra not in missing) or "none"
     return ok(f"installed: {present}" + (f"; not installed: {', '.join(missing)}" if missing else ""))
+
+
+async def redis(settings: Settings | None) -> Finding:
+    """Whether the Redis of REDIS_URL can be used."""
+    if settings is None or settings.redis_url is None:
+        return skipped("REDIS_URL is not set")
+    from consumer.redis_client import RedisAway, RedisClient
+
+    client = RedisClient(settings.redis_url, project=settings.supabase_url)
+    try:
+        await client.connect()
+    except RedisAway as error:
+        advice = "Until it is back every idle worker looks at each new job, as without REDIS_URL"
+        return warning(str(error).rstrip("."), advice)
+    finally:
+        await client.aclose()
+    return ok("answers, and can be written")
 
 
 async def disk() -> Finding:

@@ -2,20 +2,29 @@
 
 Rung by the listener's callbacks, freed slots, deadlines and the heartbeat; awaited and cleared by the dispatcher,
 which clears it *before* it claims, so that no ring is lost (design rule 1). A ring may name a job: only a hint, used to
-measure event → claim, never to decide what is claimed.
+measure event → claim and to spread the rings over workers, never to decide what is claimed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Literal
+
+from consumer.job import JOB_ID_PATTERN
 
 Source = Literal[
     "postgres_changes", "broadcast", "ready", "deadline", "slot", "heartbeat", "poke", "manual", "start",
     "recovered",
 ]  # fmt: skip
+
+
+def job_ids(named: object) -> list[str]:
+    """Those of an event's values that can be ids of jobs: anybody may have written them."""
+    values = named if isinstance(named, list) else [named]
+    return [value for value in values if isinstance(value, str) and re.fullmatch(JOB_ID_PATTERN, value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,11 @@ class Doorbell:
         self._hints: dict[str, Ring] = {}
         self._dropped = 0
 
-    def ring(self, source: Source, job_id: str | None = None) -> None:
-        """Wake the dispatcher. O(1), never blocks, never raises: safe inside the socket's reader."""
+    def ring(self, source: Source, job_id: str | None = None, at: float | None = None) -> None:
+        """Wake the dispatcher. O(1), never blocks, never raises: safe inside the socket's reader.
+
+        `at`: when it was rung (`time.monotonic()`), if that was not now.
+        """
         self._rung.set()
         key = job_id or f"({source})"
         if key in self._hints:
@@ -49,7 +61,7 @@ class Doorbell:
         if len(self._hints) >= self._bound:
             self._dropped += 1
             return
-        self._hints[key] = Ring(source, time.monotonic(), job_id)
+        self._hints[key] = Ring(source, time.monotonic() if at is None else at, job_id)
 
     async def wait(self) -> None:
         """Until it is rung; at once when it is rung already."""

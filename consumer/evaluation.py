@@ -27,8 +27,8 @@ from consumer.runner import Limits, Runner
 from consumer.scores import Figures, Score, System
 from consumer.settings import ModelSettings
 from consumer.speed import Speeds
-from consumer.steps import Workbench
 from consumer.store import Write
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
 from schemas.validator import Known, validate_workflow

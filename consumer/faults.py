@@ -1,7 +1,7 @@
 """Named moments of a job's life at which a test may make the worker fail; nothing happens there in production.
 
-Called by the listener, dispatcher, steps, lease and runner. Only code of the same process can set `hook`, and only
-tests do: no setting and no variable of the environment leads here.
+Called by listener, Redis bell, dispatcher, steps, lease and runner. Only code of the same process can set `hook`, and
+only tests do: no setting and no variable of the environment leads here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ class FaultPoint(StrEnum):
     """In the order in which an attempt passes them; each is the moment just after (or before) what it names."""
 
     EVENT_HEARD = "event heard"
+    RING_WON = "ring won"
     CLAIMED = "claimed"
     LOADING = "loading"
     STREAMING = "streaming"

@@ -40,7 +40,8 @@ class Rhythm:
 class Heartbeat:
     """Beats until cancelled. `healthy`: the last beat was answered; `trouble`: why it was not.
 
-    `clock_off`: how far this host's clock is ahead of the database's, in seconds (see `inspection.clock_off`).
+    `failures` counts those that were not. `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`);
+    None before the first. `clock_off`: how far this host's clock is ahead of the database's, in seconds.
     """
 
     def __init__(
@@ -59,6 +60,9 @@ class Heartbeat:
         self.healthy = False
         self.trouble: StoreError | None = None
         self.clock_off = 0.0
+        self.failures = 0
+        self.pulse: Pulse | None = None
+        self.answered_at: float | None = None
 
     async def run(self) -> None:
         """Beat for ever; a database that is away is logged and asked again at the next beat."""
@@ -68,6 +72,7 @@ class Heartbeat:
                 await self.beat()
             except StoreError as error:
                 self.healthy, self.trouble = False, error
+                self.failures += 1
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rhythm.interval):
@@ -88,6 +93,7 @@ class Heartbeat:
         asked = time.time()
         pulse = await self._store.heartbeat(self._describe())
         self.healthy, self.trouble = True, None
+        self.pulse, self.answered_at = pulse, time.monotonic()
         if pulse.now is not None:
             self.clock_off = clock_off(asked, time.time(), pulse.now)
         self._dispatcher.pause(pulse.paused)

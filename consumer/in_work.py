@@ -13,12 +13,10 @@ from loguru import logger
 from pydantic import ValidationError
 
 from consumer.doorbell import Ring
-from consumer.errors import ErrorCode, InputInvalid, StoreError
 from consumer.faults import FaultPoint, reached
-from consumer.job import Failed, Job, JsonObject
+from consumer.job import Job, JsonObject
 from consumer.replies import Claim
 from consumer.runner import Runner
-from consumer.store import Store
 
 
 class InWork:
@@ -27,8 +25,7 @@ class InWork:
     `hand_back`: the worker stops; what a claim brings now is handed back, not begun.
     """
 
-    def __init__(self, store: Store, runner: Runner, on_end: Callable[[], None]) -> None:
-        self._store = store
+    def __init__(self, runner: Runner, on_end: Callable[[], None]) -> None:
         self._runner = runner
         self._on_end = on_end
         self._tasks: dict[asyncio.Task[None], str] = {}
@@ -69,22 +66,10 @@ class InWork:
         try:
             job = Job.model_validate(row)
         except ValidationError as error:
-            await self._refuse(row, error)
+            await self._runner.refuse(row, error)
             return
         reached(FaultPoint.CLAIMED, job)
         await self._runner.run(job, heard, hand_back=self.hand_back)
-
-    async def _refuse(self, row: JsonObject, error: ValidationError) -> None:
-        """A row this version cannot read fails honestly instead of crashing each worker in turn."""
-        field = str(error.errors()[0]["loc"][0])
-        wrong = InputInvalid(field, "has a form this worker does not understand; correct it and submit again")
-        logger.error("job {} cannot be read: {}", row.get("id"), wrong)
-        outcome = Failed(ErrorCode.INPUT_INVALID, str(wrong), {"field": field, "retryable": False})
-        unread = Job.model_construct(id=row["id"], attempt=row["attempt"])
-        try:
-            await self._store.settle(unread, outcome, logs=None, observability={})
-        except StoreError as refused:
-            logger.warning("the outcome could not be written, the lease will bring the job back: {}", refused)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]

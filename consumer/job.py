@@ -15,6 +15,8 @@ Attempt = NewType("Attempt", int)
 JsonObject = dict[str, Any]
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+# W3C Trace Context, its ids and flags as groups; ids of zeros and version ff are invalid.
+TRACEPARENT_PATTERN = r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$"
 
 
 class Phase(StrEnum):
@@ -55,11 +57,28 @@ class Job(BaseModel):
     checkpoint: dict[str, Checkpoint | None] | None = None
     observability: JsonObject | None = None
     created_at: datetime
+    # Since when it could be claimed; `infinity`, which nobody but a claim by name reaches, is no moment of Python's.
+    run_at: datetime | str | None = Field(default=None, union_mode="left_to_right")
     started_at: datetime | None = None
     # The database's clock at the claim.
     updated_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+    error_details: JsonObject | None = None
     traceparent: str | None = None
+
+    @property
+    def pickup_seconds(self) -> float | None:
+        """From when it could be claimed (insert, rescue, end of a back-off) to its claim, by the database's clock."""
+        if not isinstance(self.run_at, datetime) or self.updated_at is None:
+            return None
+        return max(0.0, (self.updated_at - self.run_at).total_seconds())
+
+    @property
+    def rescued(self) -> bool:
+        """Whether the attempt before this one did not outlive its lease."""
+        history = (self.error_details or {}).get("history") or [{}]
+        last = (history[-1].get("code"), history[-1].get("attempt"))
+        return last == ("LEASE_LOST", self.attempt - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -44,11 +45,15 @@ class Ledger(Protocol):
 
 
 class Lease:
-    """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`."""
+    """Use as `async with Lease(...)`; the keeper runs inside. All times are seconds of `time.monotonic()`.
 
-    def __init__(self, store: Ledger, job: Job) -> None:
+    `on_renewed` is called after each renewal.
+    """
+
+    def __init__(self, store: Ledger, job: Job, on_renewed: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._job = job
+        self._on_renewed = on_renewed
         self._pending = Write(number=1)
         self._unanswered: Write | None = None
         self._changed = asyncio.Event()
@@ -209,5 +214,7 @@ class Lease:
     def _obey(self, answer: Renewal) -> None:
         if not answer.held:
             self.end(LeaseLost("another attempt owns the job, or it is over"))
-        elif answer.cancel_requested:
+            return
+        self._on_renewed()
+        if answer.cancel_requested:
             self.end(JobCancelled("its user asked to cancel"))

@@ -81,6 +81,7 @@ class Listener:
         self._better = asyncio.Event()
         self._poked_at: object = None
         self._sessions = 0
+        self._losses = 0
         self._last_error: str | None = None
         self._deaf: str | None = None
 
@@ -101,6 +102,11 @@ class Listener:
     def sessions(self) -> int:
         """Sessions begun so far, one connect each."""
         return self._sessions
+
+    @property
+    def losses(self) -> int:
+        """Sessions that ended unplanned, or did not come about."""
+        return self._losses
 
     @property
     def last_error(self) -> str | None:
@@ -183,6 +189,7 @@ class Listener:
         else:
             # A key that has worked may only have run out (24 h): a fresh socket is worth a quick try.
             delay += self._timings.slow_retry if session.loss.permanent and session.ready_since is None else 0
+            self._losses += 1
             self._last_error = session.loss.reason
             what = "the successor failed" if self.state is ListenerState.READY else "Realtime is down"
             logger.warning("{}: {}; next try in {:.1f} s", what, session.loss.reason, delay)

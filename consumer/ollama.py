@@ -27,6 +27,8 @@ __all__ = ["Answer", "Clocks", "Delta", "Figures", "ModelOptions", "Ollama", "ca
 
 # Unloading a hung runner takes the server 5 s (traces/ollama.md fact 4).
 UNLOAD_SECONDS = 30.0
+# A preload that takes longer was a load. Warm ones take 1 to 60 ms, loads from 400 ms (traces/ollama.md, "Numbers").
+LOAD_SIGN_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,11 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The complete answer: all deltas and the text of the final chunk."""
+    """The complete answer: all deltas and the text of the final chunk, and its `done_reason`, usually `stop`."""
 
     text: str
     figures: Figures
+    finish_reason: str = ""
 
 
 class Reply:
@@ -168,7 +169,7 @@ class Reply:
         text = "".join(self._parts)
         if not text.strip():
             raise OutputNotJson(f"{self._model!r} gave an empty answer")
-        return Answer(text, self._figures(chunk, prompt_cut))
+        return Answer(text, self._figures(chunk, prompt_cut), reason if isinstance(reason, str) else "")
 
     def _figures(self, chunk: JsonObject, prompt_cut: bool) -> Figures:
         first = self._elapsed_ms() if self._first_token_ms is None else self._first_token_ms

@@ -1,48 +1,30 @@
-"""The figures for Prometheus: keeps what the engine tells about calls and jobs, and reads the rest from the live parts.
+"""The figures for Prometheus: those that are kept as they arise, and the rest, read from the live parts at each scrape.
 
-Used by the HTTP face only; nothing else needs `prometheus_client`. Labels are bounded: the models of the settings,
-steps, outcomes, error codes and clocks; never ids. Times in seconds.
+Used by the HTTP face only; nothing else needs `prometheus_client`. Labels are bounded (consumer/counters.py).
+Times in seconds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from consumer.errors import JobError
-from consumer.job import JsonObject
+from consumer.counters import PREFIX, Counters
 from consumer.listener import ListenerState
-from consumer.metrics import Observer
-from consumer.status import Status, identity
-
-PREFIX = "workflow_consumer"
-# The first bound parts warm preloads from loads (traces/ollama.md, "Numbers"); the last is OLLAMA_TIMEOUT's default.
-BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-CALL = ("model", "step")
-# Figure of a call → histogram and what it measures (consumer/ollama_reply.py).
-TIMES = {
-    "model_load_time_ms": ("model_load", "Load before a call; up to 0.1 it was loaded already"),
-    "queue_time_ms": ("queue", "Wait of a call for its turn, in this worker and at the server"),
-    "prompt_time_ms": ("prompt", "Reading of the prompt"),
-    "inference_time_ms": ("inference", "Writing of the answer"),
-    "time_to_first_token_ms": ("time_to_first_token", "From the request to the first token, without the load"),
-}
-TOKENS = {"input_tokens": "Tokens of the prompts", "output_tokens": "Tokens of the answers"}
+from consumer.status import MODEL_SERVER_STATES, Status, identity
 
 
-class Exporter(Observer):
-    """Keeps figures from its making on. `text` gives them in Prometheus' text format."""
+class Exporter(Counters):
+    """Keeps figures from its making on. `text` gives them, and those of the process, in Prometheus' text format."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more per figure, for the start of the process
-        self.registry = CollectorRegistry()
-        self._times = {key: self._histogram(name, about) for key, (name, about) in TIMES.items()}
-        self._tokens = {key: self._counter(key, about, CALL) for key, about in TOKENS.items()}
-        self._failures = self._counter("model_call_failures", "Model calls that failed", (*CALL, "code", "clock"))
-        self._settled = self._counter("jobs_settled", "Attempts by the outcome written", ("outcome", "code"))
+        super().__init__()
+        ProcessCollector(registry=self.registry)
 
     def read(self, status: Status) -> None:
         """Read the rest from `status`, at each scrape."""
@@ -51,27 +33,6 @@ class Exporter(Observer):
     def text(self) -> bytes:
         """All figures."""
         return generate_latest(self.registry)
-
-    def called(self, model: str, step: str, figures: JsonObject) -> None:
-        """Keep a call's times and tokens."""
-        for key, histogram in self._times.items():
-            histogram.labels(model, step).observe(figures[key] / 1000)
-        for key, counter in self._tokens.items():
-            counter.labels(model, step).inc(figures[key])
-
-    def call_failed(self, model: str, step: str, error: JobError) -> None:
-        """Count it by its code, and the clock that ran out."""
-        self._failures.labels(model, step, str(error.code), str(error.details.get("clock", ""))).inc()
-
-    def settled(self, outcome: str, code: str) -> None:
-        """Count it."""
-        self._settled.labels(outcome, code).inc()
-
-    def _histogram(self, name: str, about: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}_seconds", about, CALL, buckets=BUCKETS, registry=self.registry)
-
-    def _counter(self, name: str, about: str, labels: Iterable[str]) -> Counter:
-        return Counter(f"{PREFIX}_{name}", about, labels, registry=self.registry)
 
 
 class _Live(Collector):
@@ -85,21 +46,52 @@ class _Live(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._worker()
+        yield from self._queue()
+        yield from self._realtime()
         yield from self._model_server()
         yield from self._models()
 
     def _worker(self) -> Iterator[Metric]:
         status = self._status
         yield _gauge("build_info", "The version that runs", 1, version=identity()["version"])
-        yield _gauge("jobs_in_work", "Jobs in work", len(status.runner.running))
+        yield _gauge("ready", "1: a job would be taken now, as far as is known", status.not_ready() is None)
+        yield _gauge("slots", "WORKER_CONCURRENCY: jobs worked on at once", status.settings.worker_concurrency)
+        yield _gauge("jobs_in_work", "Jobs in work, with those taken ahead for a batch", len(status.runner.running))
         yield _gauge("draining", "1 while the worker stops", status.stopping())
-        yield _gauge("database_up", "1: the last heartbeat was answered", status.heartbeat.healthy)
-        yield _gauge("realtime_ready", "1: a session is fed", status.listener.state is ListenerState.READY)
-        yield _count("realtime_sessions", "Realtime sessions begun", status.listener.sessions)
+        yield _count("claims", "Jobs claimed", status.dispatcher.claims)
         yield _count("missed_events", "Jobs claimed that no event had announced", status.dispatcher.missed_events)
+        redis = status.redis
+        yield _gauge("redis_up", "1: Redis spreads the doorbells", redis is not None and redis.trouble is None)
+        yield _count("redis_fallbacks", "Times that Redis was lost", redis.fallbacks if redis else 0)
+
+    def _queue(self) -> Iterator[Metric]:
+        """What the last heartbeat's answer says of the whole project's queue: every worker says the same."""
+        heartbeat = self._status.heartbeat
+        yield _gauge("database_up", "1: the last heartbeat was answered", heartbeat.healthy)
+        yield _count("heartbeat_failures", "Heartbeats that the database did not answer", heartbeat.failures)
+        pulse, at = heartbeat.pulse, heartbeat.answered_at
+        if pulse is None or at is None:
+            return
+        age, oldest = time.monotonic() - at, pulse.oldest_claimable_seconds or 0.0
+        yield _gauge("heartbeat_age_seconds", "Since the last answered heartbeat; the queue's figures are so old", age)
+        yield _gauge("queue_claimable", "Jobs that wait to be claimed, counted up to 1000", pulse.claimable)
+        yield _gauge("queue_delayed", "Jobs that have yet to become claimable, counted up to 1000", pulse.delayed)
+        yield _gauge("queue_oldest_seconds", "For how long the oldest claimable job has been so; 0: none is", oldest)
+
+    def _realtime(self) -> Iterator[Metric]:
+        listener, announcer = self._status.listener, self._status.announcer
+        yield _gauge("realtime_ready", "1: a session is fed", listener.state is ListenerState.READY)
+        yield _gauge("realtime_degraded", "1: jobs are found by heartbeat only", announcer.degraded is not None)
+        yield _gauge("realtime_broadcast_ready", "1: the faster doorbell is connected too", listener.broadcast_ready)
+        yield _count("realtime_sessions", "Realtime sessions begun, planned ones too", listener.sessions)
+        yield _count("realtime_reconnects", "Sessions lost or not come about; each is tried anew", listener.losses)
 
     def _model_server(self) -> Iterator[Metric]:
         recovery, lanes = self._status.recovery, self._status.lanes
+        state = GaugeMetricFamily(f"{PREFIX}_model_server_state", "1 for the state that it is in", labels=["state"])
+        for name in MODEL_SERVER_STATES:
+            state.add_metric([name], name == self._status.model_server_state)
+        yield state
         yield _gauge("circuit_open", "1: the model server is given up, no job is taken", recovery.trouble is not None)
         yield _count("model_server_looks", "Failures that had the model server looked into", recovery.looks)
         yield _count("model_server_cures", "Times that an unload set the model server free", recovery.cures)
@@ -109,13 +101,14 @@ class _Live(Collector):
     def _models(self) -> Iterator[Metric]:
         models = self._status.models
         turns = CounterMetricFamily(f"{PREFIX}_lane_turns", "Calls that the lanes let through", labels=["model"])
-        loads = CounterMetricFamily(f"{PREFIX}_model_loads", "Loads before a job's call", labels=["model"])
+        loads = CounterMetricFamily(f"{PREFIX}_model_loads", "Loads, for a job or a cure", labels=["model", "cause"])
         last = GaugeMetricFamily(f"{PREFIX}_tokens_per_second", "Of the last call", labels=["model"])
         usual = GaugeMetricFamily(f"{PREFIX}_usual_tokens_per_second", "Usual speed", labels=["model"])
         slow = GaugeMetricFamily(f"{PREFIX}_model_slow", "1: far below the usual speed", labels=["model"])
         for model, speed in models.items():
             turns.add_metric([model], self._status.lanes.turns[model])
-            loads.add_metric([model], speed.loads)
+            loads.add_metric([model, "job"], speed.loads)
+            loads.add_metric([model, "recovery"], self._status.recovery.loads[model])
             slow.add_metric([model], speed.slow)
             for family, value in ((last, speed.last), (usual, speed.usual)):
                 if value is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from consumer.errors import (
 )
 from consumer.job import JsonObject
 from consumer.lanes import Lanes
-from consumer.ollama import Ollama
+from consumer.ollama import LOAD_SIGN_MS, Ollama
 from consumer.retry import full_jitter
 
 # What makes the server a suspect; all else is about the request or the answer.
@@ -62,7 +63,7 @@ class Trouble:
 class Recovery:
     """Owns the circuit. `trouble` says why it is open; `cures` counts the ladders that ended well by an unload.
 
-    `looks` counts the reports that were looked into.
+    `looks` counts the reports that were looked into; `loads`, by model, what it had to load.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Recovery:
         self.trouble: Trouble | None = None
         self.cures = 0
         self.looks = 0
+        self.loads: Counter[str] = Counter()
 
     @property
     def suspicion(self) -> str | None:
@@ -163,7 +165,8 @@ class Recovery:
             await self._ollama.version()
             await self._ollama.ps()
             async with self._lanes.loading:
-                await self._ollama.preload(model)
+                took = await self._ollama.preload(model)
+                self.loads[model] += took > LOAD_SIGN_MS
             await self._ollama.canary(model, self._ladder.canary)
         except JobError as error:
             return error

@@ -37,11 +37,13 @@ class Renewal(Reply):
 class Pulse(Reply):
     """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due.
 
-    `now` is the database's clock, in seconds since 1970. `paused`: an operator has paused this worker.
+    `delayed` jobs have yet to become claimable. Both are counted up to 1000. `now` is the database's clock, in seconds
+    since 1970. `paused`: an operator has paused this worker.
     """
 
     beat: int | None
     claimable: int
+    delayed: int = 0
     oldest_claimable_seconds: float | None = None
     next_due_in: float | None = None
     now: float | None = None

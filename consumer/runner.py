@@ -13,15 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from loguru import logger
+from pydantic import ValidationError
 
-from consumer.errors import InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
+from consumer.errors import InputInvalid, InternalError, JobError, LeaseLost, ModelTimeout, StoreError, StoreRefused
 from consumer.faults import FaultPoint, reached
 from consumer.job import Cancelled, Completed, Failed, Job, JobId, JsonObject, Outcome, Released, Retry
 from consumer.lease import Lease, Ledger
+from consumer.metrics import Begun, Ended, Event, Renewed, Settled, Settling
 from consumer.outcome import RetryPolicy, decide
 from consumer.ports import Handler
 from consumer.retry import full_jitter
-from consumer.steps import Steps, Workbench
+from consumer.steps import Steps
+from consumer.workbench import Workbench
 
 HandBack = Released(0, "the worker stops")
 # Seconds between two tries to write an outcome, at most: somebody waits for it. And once the worker stops.
@@ -76,26 +79,51 @@ class Runner:
 
         `claimed` says how the job was heard (goes into observability).
         """
-        with logger.contextualize(job=job.id, attempt=job.attempt):
-            async with Lease(self._store, job) as lease:
-                if older := self._running.get(job.id):
-                    older.end(LeaseLost("this worker has claimed the job anew"))
-                self._running[job.id] = lease
-                if hand_back:
-                    lease.end(HandBack)
-                try:
-                    steps = Steps(self._bench, job, lease, claimed)
-                    outcome = await self._outcome(job, lease, steps)
-                    if outcome is None:
-                        logger.warning("attempt ends unsettled: {}", lease.verdict)
-                    else:
-                        await self._settle(job, outcome, lease, steps)
-                except asyncio.CancelledError:
-                    logger.error("the worker ends before the attempt is settled, its lease will bring the job back")
-                    raise
-                finally:
-                    if self._running.get(job.id) is lease:
-                        del self._running[job.id]
+        self._tell(job, Begun(claimed))
+        with logger.contextualize(job=job.id, attempt=job.attempt, **self._bench.observer.words(job)):
+            lease = Lease(self._store, job, on_renewed=lambda: self._tell(job, Renewed()))
+            try:
+                async with lease:
+                    await self._attempt(job, lease, claimed, hand_back=hand_back)
+            finally:
+                self._tell(job, Ended(lost=isinstance(lease.verdict, LeaseLost)))
+
+    async def _attempt(self, job: Job, lease: Lease, claimed: JsonObject, *, hand_back: bool) -> None:
+        if older := self._running.get(job.id):
+            older.end(LeaseLost("this worker has claimed the job anew"))
+        self._running[job.id] = lease
+        if hand_back:
+            lease.end(HandBack)
+        try:
+            steps = Steps(self._bench, job, lease, claimed)
+            outcome = await self._outcome(job, lease, steps)
+            if outcome is None:
+                logger.warning("attempt ends unsettled: {}", lease.verdict)
+            else:
+                await self._settle(job, outcome, lease, steps)
+        except asyncio.CancelledError:
+            logger.error("the worker ends before the attempt is settled, its lease will bring the job back")
+            raise
+        finally:
+            if self._running.get(job.id) is lease:
+                del self._running[job.id]
+
+    async def refuse(self, row: JsonObject, error: ValidationError) -> None:
+        """A row this version cannot read fails honestly instead of crashing each worker in turn."""
+        field = str(error.errors()[0]["loc"][0])
+        wrong = InputInvalid(field, "has a form this worker does not understand; correct it and submit again")
+        logger.error("job {} cannot be read: {}", row.get("id"), wrong)
+        outcome = Failed(wrong.code, str(wrong), {"field": field, "retryable": False})
+        unread = Job.model_construct(id=row["id"], attempt=row["attempt"])
+        try:
+            applied = await self._store.settle(unread, outcome, logs=None, observability={})
+        except StoreError as refused:
+            logger.warning("the outcome could not be written, the lease will bring the job back: {}", refused)
+        else:
+            self._tell(unread, Settled(*_named(outcome, applied)))
+
+    def _tell(self, job: Job, event: Event) -> None:
+        self._bench.observer.see(job, event)
 
     async def _outcome(self, job: Job, lease: Lease, steps: Steps) -> Outcome | None:
         work = asyncio.ensure_future(self._work(job, steps))
@@ -125,6 +153,7 @@ class Runner:
 
     async def _settle(self, job: Job, outcome: Outcome, lease: Lease, steps: Steps) -> None:
         """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
+        self._tell(job, Settling())
         lease.log(_sentence(outcome))
         lease.allow(self._limits.unwritten)  # what is finished keeps its job until it is written
         logs = lease.take_logs()
@@ -142,10 +171,9 @@ class Runner:
                 outcome = _storable(outcome, job, error)
             await self._pause(pause)
         reached(FaultPoint.AFTER_SETTLE, job)
-        name = type(outcome).__name__.lower() if applied else "refused"
-        code = str(outcome.code) if isinstance(outcome, Retry | Failed) else ""
+        name, code = _named(outcome, applied)
         _canonical_line(name, code, steps.observability)
-        self._bench.observer.settled(name, code)
+        self._tell(job, Settled(name, code))
 
     async def _pause(self, seconds: float) -> None:
         """Wait before another try; a stop cuts it short, and then there is not much time left."""
@@ -179,6 +207,12 @@ def _sentence(outcome: Outcome) -> str:
             return "Handed back to the queue"
         case Cancelled():
             return "Cancelled"
+
+
+def _named(outcome: Outcome, applied: bool) -> tuple[str, str]:
+    """The outcome as it stands in the database, and its error code or an empty text."""
+    name = type(outcome).__name__.lower() if applied else "refused"
+    return name, str(outcome.code) if isinstance(outcome, Retry | Failed) else ""
 
 
 def _canonical_line(name: str, code: str, observability: JsonObject) -> None:

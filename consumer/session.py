@@ -26,7 +26,7 @@ from realtime.types import (
     RealtimeSubscribeStates,
 )
 
-from consumer.doorbell import Source
+from consumer.doorbell import Source, job_ids
 from consumer.loss import Loss, loss_from_error, loss_from_state
 from consumer.realtime_client import abandon, client_tasks, close_client, hush
 
@@ -34,7 +34,8 @@ from consumer.realtime_client import abandon, client_tasks, close_client, hush
 LOOK_EVERY = 5.0
 # The events of the broadcast topic: work for whoever is free, and a word to one worker.
 PENDING_EVENT, POKE_EVENT = "job_pending", "worker_poke"
-_LONGEST_ID = 64
+# What an insert trigger names at most (15_workflow_doorbell.sql).
+_MOST_NAMED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +180,15 @@ class Session:
         self._ears.on_ready()
 
     def _on_insert(self, payload: PostgresChangesPayload) -> None:
-        self._ears.on_ring("postgres_changes", _job_id((payload["data"].get("record") or {}).get("id")))
+        named = job_ids((payload["data"].get("record") or {}).get("id"))
+        self._ears.on_ring("postgres_changes", named[0] if named else None)
 
     def _on_row(self, payload: PostgresChangesPayload) -> None:
         self._ears.on_row(payload["data"].get("record") or {})
 
-    def _on_broadcast(self, _: BroadcastPayload) -> None:
-        self._ears.on_ring("broadcast", None)
+    def _on_broadcast(self, message: BroadcastPayload) -> None:
+        for job_id in job_ids((message.get("payload") or {}).get("jobs"))[:_MOST_NAMED] or (None,):
+            self._ears.on_ring("broadcast", job_id)
 
     def _on_poke(self, message: BroadcastPayload) -> None:
         if message["payload"].get("worker_id") == self._feed.worker_id:
@@ -242,7 +245,3 @@ class Session:
 
 def _private() -> RealtimeChannelOptions:
     return {"config": {"broadcast": {"ack": False, "self": False}, "presence": None, "private": True}}
-
-
-def _job_id(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None

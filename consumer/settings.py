@@ -21,21 +21,9 @@ from consumer.errors import ConfigurationError
 from consumer.hosts import Place, parse_place
 from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
+from consumer.redis_url import unusable
+from consumer.wrong_setting import sentence
 
-_HINTS = {
-    "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
-    "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
-    "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
-    "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
-    "ANALYZE_MODEL": "Set it to a model's name, e.g. mistral:7b.",
-    "GENERATE_MODEL": "Set it to a model's name, e.g. qwen2.5:7b.",
-    "OLLAMA_LOAD_TIMEOUT": "Give seconds, e.g. 300, or leave it out.",
-    "OLLAMA_FIRST_TOKEN_TIMEOUT": "Give seconds, e.g. 120, or leave it out.",
-    "OLLAMA_BETWEEN_TOKENS_TIMEOUT": "Give seconds, e.g. 60, or leave it out.",
-    "MAX_RETRIES": "Give a whole number, e.g. 3, or leave it out.",
-    "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
-    "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
-}
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
 SHORTEST_TOKEN = 16
@@ -73,9 +61,14 @@ class ModelSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
 
-    @field_validator("supabase_url", "ollama_local_url", check_fields=False)
+    @field_validator(
+        "supabase_url", "ollama_local_url", "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
+        check_fields=False,
+    )  # fmt: skip
     @classmethod
-    def _is_a_url(cls, value: str) -> str:
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", value):
             raise ValueError("is not an http(s) URL")
@@ -126,7 +119,9 @@ class Settings(ModelSettings):
 
     supabase_url: str
     supabase_service_role_key: SecretStr
-    redis_url: SecretStr | None = None
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis that spreads new jobs' doorbells over idle workers; without it, each of them claims."
+    )
     worker_id: Annotated[str, Field(pattern=JOB_ID_PATTERN)] = Field(default_factory=_default_worker_id)
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
     model_batch_size: Annotated[int, Field(ge=1, le=64)] = 4
@@ -142,6 +137,14 @@ class Settings(ModelSettings):
     http_listen: str | None = None
     worker_api_token: SecretStr | None = None
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, description="Send a trace of each job to this collector (OTLP over HTTP; needs the extra `otel`)."
+    )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, description="The same as a whole URL; it is used as it is."
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="Send no traces, whatever the endpoint.")
+
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_a_server_key(cls, value: SecretStr) -> SecretStr:
@@ -149,6 +152,13 @@ class Settings(ModelSettings):
         if reason:
             raise ValueError(reason)
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (reason := unusable(value.get_secret_value())):
+            raise ValueError(reason)
+        return value
 
     @field_validator("http_listen")
     @classmethod
@@ -173,6 +183,14 @@ class Settings(ModelSettings):
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
         return f"{self.supabase_url}/realtime/v1"
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent; None: nowhere."""
+        if self.otel_sdk_disabled:
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else None)
 
     @property
     def http_place(self) -> Place | None:
@@ -206,22 +224,11 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
         return kind(**overrides)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentence(kind, dict(item)) for item in error.errors())) from None
+        defaults = {name: field.default for name, field in kind.model_fields.items()}
+        raise ConfigurationError("\n".join(sentence(dict(item), defaults) for item in error.errors())) from None
     except OSError as error:
         raise ConfigurationError(
             f".env: cannot be read ({error.strerror}). Let this user read it, or remove it."
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError(".env: is not UTF-8 text. Save it as UTF-8.") from None
-
-
-def _sentence(kind: type[ModelSettings], item: dict[str, Any]) -> str:
-    variable = str(item["loc"][0]).upper() if item["loc"] else "settings"
-    reason = "is not set" if item["type"] == "missing" else str(item["msg"]).removeprefix("Value error, ")
-    return f"{variable}: {reason}. {_HINTS.get(variable) or _usual(kind, variable)}"
-
-
-def _usual(kind: type[ModelSettings], variable: str) -> str:
-    """The way out that is always there: what it is when it is left out."""
-    default = kind.model_fields[variable.lower()].default
-    return f"Set it to e.g. {str(default).lower() if isinstance(default, bool) else default}, or leave it out."

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
@@ -26,6 +27,10 @@ from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.speed import Speed, Speeds
 
+if TYPE_CHECKING:
+    from consumer.redis_bell import RedisBell
+
+MODEL_SERVER_STATES = ("working", "suspect", "given up")
 _LOOK_AT_REALTIME = "Is Realtime switched on, and does it run? Try it: consumer doctor"
 
 
@@ -67,6 +72,7 @@ class Status:
     lanes: Lanes
     recovery: Recovery
     speeds: Speeds
+    redis: RedisBell | None
     stopping: Callable[[], bool]
 
     @property
@@ -97,6 +103,7 @@ class Status:
             "degraded": self.announcer.degraded,
             "paused": self.dispatcher.paused,
             "missed_events": self.dispatcher.missed_events,
+            "redis_available": self._redis_available,
             "model_server": {**self._model_server(), "models": self._models()},
             "tasks": len(asyncio.all_tasks()),
             "heartbeat_seconds": self.settings.heartbeat_seconds,
@@ -114,7 +121,7 @@ class Status:
             "worker_id": self.settings.worker_id,
             "version": identity()["version"],
             "ollama_url": self.settings.ollama_local_url,
-            "redis_available": False,  # this version queues doorbells in memory
+            "redis_available": self._redis_available,
             "database": {
                 "ok": self.heartbeat.healthy and not any(defect.stops_work for defect in self.inspector.defects),
                 "clock_off_seconds": round(self.heartbeat.clock_off, 3),
@@ -181,15 +188,30 @@ class Status:
 
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
-        looked_into = self.recovery.suspicion
-        defects = map(str, self._defects(stops_work=False))
-        return [*defects, *alarms, *([f"looking into the model server: {looked_into}"] if looked_into else [])]
+        alarms += map(str, self._defects(stops_work=False))
+        if looked_into := self.recovery.suspicion:
+            alarms.append(f"looking into the model server: {looked_into}")
+        if self.redis is not None and self.redis.trouble:
+            alarms.append(
+                f"redis: every idle worker looks at each new job, as without REDIS_URL ({self.redis.trouble})"
+            )
+        return alarms
+
+    @property
+    def _redis_available(self) -> bool:
+        return self.redis is not None and self.redis.trouble is None
+
+    @property
+    def model_server_state(self) -> str:
+        """One of MODEL_SERVER_STATES."""
+        if self.recovery.trouble:
+            return "given up"
+        return "suspect" if self.recovery.suspicion else "working"
 
     def _model_server(self) -> JsonObject:
         trouble = self.recovery.trouble
-        state = "given up" if trouble else "suspect" if self.recovery.suspicion else "working"
         return {
-            "state": state,
+            "state": self.model_server_state,
             "trouble": None if trouble is None else trouble.as_json(),
             "cures": self.recovery.cures,
             "both_models_fit": self.lanes.both_fit,

@@ -9,48 +9,28 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Literal
 
 from loguru import logger
 
 from consumer.errors import InternalError, JobError, ModelTimeout, ModelUnavailable, Violation, WorkflowInvalid
 from consumer.faults import FaultPoint, reached
 from consumer.job import Checkpoint, Job, JsonObject
-from consumer.lanes import Lanes, StepName
 from consumer.lease import Lease
-from consumer.metrics import Observer
+from consumer.metrics import Answered, Asked, CallFailed, Entered, Event, Repaired, Violated
 from consumer.observability import added, summary
-from consumer.ollama import Answer, Ollama, canonical
+from consumer.ollama import Answer, canonical
 from consumer.ports import CodeStep, Handler, ModelRequest, ModelStep, Step
-from consumer.recovery import SUSPICIOUS, Recovery
-from consumer.speed import Speeds
+from consumer.recovery import SUSPICIOUS
+from consumer.workbench import Workbench
 
 # Model repair is tried for so many distinct failures of one attempt (design rule 12).
 MAX_REPAIRS = 2
 # So many claims that cost no retry may end with a model server that dies over the job; then they cost one each.
 FREE_RETURNS = 3
-# A preload that takes longer was a load. Warm ones take 1 to 60 ms, loads from 400 ms (traces/ollama.md, "Numbers").
-LOAD_SIGN_MS = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workbench:
-    """What steps work with: the driver, the lanes that keep models apart, and the model of each kind of step.
-
-    `digests` are by canonical name, and those of the models in memory once they have been loaded.
-    """
-
-    ollama: Ollama
-    lanes: Lanes
-    recovery: Recovery
-    speeds: Speeds
-    models: Mapping[StepName, str]
-    digests: dict[str, str]
-    load_clock: float
-    first_token_clock: float
-    observer: Observer = field(default_factory=Observer)
 
 
 class Steps:
@@ -78,6 +58,7 @@ class Steps:
         """
         self._clock = clock
         for step in handler.steps:
+            self._tell(Entered(step.phase))
             self._lease.enter(step.phase, step.band[0], f"Phase {step.phase.value} begins")
             self._done[step.name] = await self._do(handler, step)
         return handler.result(self._done)
@@ -94,9 +75,10 @@ class Steps:
         while True:
             try:
                 value = await asyncio.to_thread(step.run, self._job, dict(self._done))
-                self._repairs += [{"by": "code", **repair} for repair in value.get("repairs", ())]
+                self._mended("code", value.get("repairs", ()))
                 return value
             except WorkflowInvalid as invalid:
+                self._tell(Violated(tuple(violation.code for violation in invalid.violations)))
                 failure = frozenset(invalid.violations)
                 fix = handler.repair(self._job, self._done, invalid)
                 if fix is None or failure in seen or len(seen) == MAX_REPAIRS:
@@ -104,9 +86,17 @@ class Steps:
                     raise
                 seen.add(failure)
                 self._lease.log(f"Repairing {len(invalid.violations)} violation(s)")
-                self._repairs += [{"by": "model", **violation.as_json()} for violation in invalid.violations]
+                self._mended("model", [violation.as_json() for violation in invalid.violations])
                 request = fix.request(self._job, self._done, self._job.retry_count + len(seen))
                 self._done[fix.name] = await self._asked(fix, request)
+
+    def _mended(self, by: Literal["code", "model"], repairs: Sequence[JsonObject]) -> None:
+        self._repairs += [{"by": by, **repair} for repair in repairs]
+        if codes := tuple(str(repair["code"]) for repair in repairs):
+            self._tell(Repaired(by, codes))
+
+    def _tell(self, event: Event) -> None:
+        self._bench.observer.see(self._job, event)
 
     async def _void_answers(self) -> None:
         """A stored answer that cannot be repaired must not be resumed by the next attempt."""
@@ -129,9 +119,9 @@ class Steps:
                 answer = await self._stream(step, request, model)
         except SUSPICIOUS as error:
             raise await self._judged(error) from error
-        self._measure(model, answer)
+        self._bench.measure(model, answer)
         figures = replace(answer.figures, queue_time_ms=answer.figures.queue_time_ms + waited)
-        self._bench.observer.called(model, step.name, figures.as_json())
+        self._tell(Answered(model, step.name, figures.as_json(), answer.finish_reason))
         self._figures[step.name] = added(self._figures.get(step.name), figures.as_json())
         with self._counted(step, model):
             value = step.read(self._job, self._done, answer.text)
@@ -160,6 +150,7 @@ class Steps:
                 self._clock.reschedule(deadline + asyncio.get_running_loop().time() - began)
 
     async def _stream(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
+        self._tell(Asked(model, step.name, request.max_tokens, request.temperature, request.seed))
         try:
             with self._counted(step, model):
                 await self._load(model)
@@ -173,21 +164,14 @@ class Steps:
         try:
             yield
         except JobError as error:
-            self._bench.observer.call_failed(model, step.name, error)
+            self._tell(CallFailed(model, step.name, error))
             raise
 
     async def _load(self, model: str) -> None:
-        bench = self._bench
-        self._lease.allow(bench.load_clock)
+        self._lease.allow(self._bench.load_clock)
         reached(FaultPoint.LOADING, self._job)
-        async with bench.lanes.loading:
-            took = await bench.ollama.preload(model)
-            if took > LOAD_SIGN_MS:
-                bench.speeds[model].loads += 1
-                loaded = await bench.ollama.ps()
-                bench.lanes.observe(loaded)
-                bench.digests.update((entry.name, entry.digest) for entry in loaded)
-        self._lease.allow(bench.first_token_clock)
+        await self._bench.load(model)
+        self._lease.allow(self._bench.first_token_clock)
 
     async def _judged(self, error: JobError) -> JobError:
         """What to make of a failure when the model server has been looked into: a dead one is not the job's fault.
@@ -198,16 +182,6 @@ class Steps:
             why = await self._bench.recovery.verdict()
         returns = self._job.attempt - self._job.retry_count
         return error if why is None or (_in_work(error) and returns > FREE_RETURNS) else ModelUnavailable(why)
-
-    def _measure(self, model: str, answer: Answer) -> None:
-        speed = self._bench.speeds[model]
-        if not speed.saw(answer.figures.output_tokens, answer.figures.tokens_per_second):
-            return
-        self._bench.ollama.doubt_gpu(model, speed.slow)
-        if speed.slow:
-            logger.warning("{}", speed.alarm(model))
-        else:
-            logger.info("{!r} writes {:.1f} tokens/s again", model, speed.last)
 
     async def _listened(self, step: ModelStep, request: ModelRequest, model: str) -> Answer:
         reader, tokens = step.reader(), 0

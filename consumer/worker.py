@@ -7,8 +7,10 @@ back at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -31,10 +33,13 @@ from consumer.runner import Limits, Runner
 from consumer.settings import Settings
 from consumer.speed import Speeds
 from consumer.status import Status
-from consumer.steps import Workbench
 from consumer.store import Store
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
+
+if TYPE_CHECKING:
+    from consumer.redis_bell import RedisBell
 
 # Seconds; a session opened with an sb_secret_ key is cut off at 24 h (docs of Supabase's new API keys).
 LONGEST_SESSION = 23 * 3600.0
@@ -49,7 +54,7 @@ class Worker:
 
     def __init__(
         self, settings: Settings, store: Store, ollama: Ollama, digests: dict[str, str], catalog: Catalog,
-        observer: Observer,
+        observer: Observer, redis: Callable[[Doorbell, Dispatcher], RedisBell] | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
@@ -74,6 +79,7 @@ class Worker:
         self.lanes.on_change = self.dispatcher.look_again
         self.dispatcher.on_pause = self._say
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
+        self.redis = None if redis is None else redis(self.bell, self.dispatcher)
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
@@ -83,7 +89,7 @@ class Worker:
         self.inspector = Inspector(store, self.heartbeat.soon, again=2 * settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.inspector, self.dispatcher, self.runner,
-            self.lanes, self.recovery, self.speeds, self._stop.is_set,
+            self.lanes, self.recovery, self.speeds, self.redis, self._stop.is_set,
         )  # fmt: skip
 
     def _listener(self) -> Listener:
@@ -92,7 +98,7 @@ class Worker:
             realtime_url=settings.realtime_url,
             key=settings.supabase_service_role_key.get_secret_value(),
             worker_id=settings.worker_id,
-            on_ring=self.bell.ring,
+            on_ring=self.redis.ring if self.redis else self.bell.ring,
             on_ready=self._subscribed,
             on_canary=lambda beat: self.heartbeat.heard_canary(beat),
             on_poke=self._poked,
@@ -123,6 +129,8 @@ class Worker:
                 ]
             else:
                 services.append(tasks.create_task(self._on(errand), name="errand"))
+            if self.redis is not None:
+                services.append(tasks.create_task(self.redis.run(), name="redis"))
             await self._stop.wait()
             await self._drain()
             for service in services:

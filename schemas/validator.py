@@ -16,6 +16,13 @@ from schemas.clean import one_line
 from schemas.subject import Json, Known, Subject
 
 MAX_VIOLATIONS = 100
+# Every code of a broken rule, also of those that only repairs name.
+CODES = frozenset({
+    "BAD_SOURCE_HANDLE", "BROKEN_TEMPLATE_REFERENCE", "CYCLE", "DANGLING_EDGE", "DUPLICATE_EDGE", "DUPLICATE_NODE_ID",
+    "EDGE_INTO_TRIGGER", "INVALID_FIELD_TYPE", "INVALID_OPTION", "INVENTED_CREDENTIAL", "LOST_NODE", "MISSING_BRANCH",
+    "MISSING_REQUIRED_FIELD", "NO_NODES", "NO_TRIGGER", "SELF_LOOP", "TOO_LARGE", "UNKNOWN_KEY", "UNKNOWN_NODE_TYPE",
+    "UNREACHABLE_NODE",
+})  # fmt: skip
 # ASCII only: a sentence in Chinese puts no blank around an id.
 _INNER = frozenset(string.ascii_letters + string.digits + "_-")
 

@@ -56,7 +56,9 @@ create function workflow_private.after_jobs_insert() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
+    -- the first of a long list wake whoever there is; all the others are announced by postgres_changes
+    perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', 'insert',
+      'jobs', (select jsonb_agg(i.id) from (select n.id from inserted n limit 100) i)));
   end if;
   return null;
 end

@@ -16,7 +16,8 @@ language sql immutable set search_path = '' as $$
   select make_interval(secs => least(greatest(coalesce(p_seconds, 20), 1), 3600))
 $$;
 
--- What could be claimed now (counted up to 1000) and since when. run_at is the moment a job became claimable.
+-- What could be claimed now and since when, and what is delayed (counted up to 1000). run_at is the moment a job becomes
+-- claimable.
 create function workflow_private.backlog(p_now timestamptz) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
@@ -25,6 +26,8 @@ language sql stable set search_path = '' as $$
     'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
                   from public.workflow_generation_jobs j
                   where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
+    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
     'next_due_in', workflow_private.next_due_in(p_now))
 $$;
 

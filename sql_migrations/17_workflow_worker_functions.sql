@@ -298,8 +298,6 @@ begin
     'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
     'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
       '$[0 to 99]'),
-    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > v_now limit 1000) capped),
     'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
     'expired', (select count(*) from public.workflow_generation_jobs j
                 where j.status = 'processing' and j.lease_expires_at <= v_now));

@@ -28,7 +28,7 @@ $$;
 
 create function workflow_private.submit_job(
   p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer,
-  p_run_at timestamptz, p_idempotency_key text, p_id text, p_user_id uuid
+  p_run_at timestamptz, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text
 ) returns jsonb language plpgsql security definer set search_path = '' as $$
 declare
   v_operator boolean := workflow_private.is_operator();
@@ -39,11 +39,12 @@ begin
     raise insufficient_privilege using message = 'a signed-in user is needed to submit a job';
   end if;
   insert into public.workflow_generation_jobs
-    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key)
+    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key,
+      traceparent)
   values (coalesce(p_id, workflow_private.new_job_id()), v_user, p_prompt, coalesce(p_mode, 'create'),
     p_current_workflow, coalesce(p_execution_history, '[]'), coalesce(p_config, '{}'),
     least(greatest(coalesce(p_priority, 0), -100), case when v_operator then 100 else 0 end),
-    coalesce(p_run_at, now()), p_idempotency_key)
+    coalesce(p_run_at, now()), p_idempotency_key, case when v_operator then p_traceparent end)
   on conflict do nothing
   returning id, status, true as created into v_job;
   if v_job is null then
@@ -127,13 +128,14 @@ create function public.submit_workflow_job(
   p_prompt text, p_mode text default 'create', p_current_workflow jsonb default null,
   p_execution_history jsonb default null, p_config jsonb default null, p_priority integer default 0,
   p_run_at timestamptz default null, p_idempotency_key text default null, p_id text default null,
-  p_user_id uuid default null
+  p_user_id uuid default null, p_traceparent text default null
 ) returns jsonb language sql volatile security invoker set search_path = '' as $$
   select workflow_private.submit_job(p_prompt, p_mode, p_current_workflow, p_execution_history, p_config, p_priority,
-    p_run_at, p_idempotency_key, p_id, p_user_id)
+    p_run_at, p_idempotency_key, p_id, p_user_id, p_traceparent)
 $$;
 comment on function public.submit_workflow_job is
-  'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id: service only.';
+  'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. '
+  'p_user_id, p_traceparent: service only.';
 
 create function public.cancel_workflow_job(p_job text) returns jsonb
 language sql volatile security invoker set search_path = '' as $$ select workflow_private.cancel_job(p_job) $$;

@@ -28,8 +28,8 @@ language sql immutable set search_path = '' as $$
       'public.renew_workflow_job/10', 'public.settle_workflow_job/9', 'public.reconcile_workflow_jobs/2',
       'public.heartbeat_workflow_worker/3']),
     (18, 'function', array['workflow_private.is_operator/0', 'workflow_private.may_touch/1', 'workflow_private.note/3',
-      'workflow_private.answer/2', 'workflow_private.submit_job/10', 'workflow_private.cancel_job/1',
-      'workflow_private.retry_job/1', 'public.submit_workflow_job/10', 'public.cancel_workflow_job/1',
+      'workflow_private.answer/2', 'workflow_private.submit_job/11', 'workflow_private.cancel_job/1',
+      'workflow_private.retry_job/1', 'public.submit_workflow_job/11', 'public.cancel_workflow_job/1',
       'public.retry_workflow_job/1', 'public.prune_workflow_jobs/2', 'public.cleanup_old_jobs/0']),
     (19, 'policy', array['users see their own jobs', 'users insert their own jobs, not ahead of others']),
     (20, 'view', array['public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
@@ -70,10 +70,10 @@ language sql stable set search_path = '' as $$
       'public.workflow_job_events', 'public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
       'public.workflow_model_performance', 'public.workflow_failures_by_code', 'public.workflow_workers_at_a_glance']),
     ('service_role', 'INSERT', array['public.workflow_generation_jobs']),
-    ('authenticated', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/10',
-      'workflow_private.cancel_job/1', 'workflow_private.retry_job/1', 'public.submit_workflow_job/10',
+    ('authenticated', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/11',
+      'workflow_private.cancel_job/1', 'workflow_private.retry_job/1', 'public.submit_workflow_job/11',
       'public.cancel_workflow_job/1', 'public.retry_workflow_job/1']),
-    ('service_role', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/10',
+    ('service_role', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/11',
       'workflow_private.cancel_job/1', 'workflow_private.retry_job/1'])
   ) due (grantee, privilege, objects)
   union all

@@ -25,8 +25,8 @@ from consumer.ports import Handler
 from consumer.recovery import Ladder, Recovery
 from consumer.runner import Limits, Runner
 from consumer.speed import Speeds
-from consumer.steps import Workbench
 from consumer.store import Store
+from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from tests.faulty import FaultyTransport, faulty_store
 from tests.integration.sql_db import connect

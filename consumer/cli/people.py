@@ -10,7 +10,7 @@ import click
 
 from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
 from consumer.errors import StoreError
-from consumer.job import JOB_ID_PATTERN, JsonObject
+from consumer.job import JOB_ID_PATTERN, TRACEPARENT_PATTERN, JsonObject
 from consumer.replies import Decision
 
 EX_NOINPUT = 66
@@ -41,6 +41,11 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
     return parsed
 
 
+def _valid_trace(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """One that is invalid is ignored, as the standard asks for."""
+    return value if re.fullmatch(TRACEPARENT_PATTERN, value or "") else None
+
+
 def no_such_job(job_id: str) -> click.exceptions.Exit:
     """Say so; raise the result."""
     return fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
@@ -60,6 +65,10 @@ def checked_job_id(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--config", callback=_json_object, help="JSON object of values that nodes may use.")
 @click.option("--user-id", help="Submit for this user (uuid).")
 @click.option("--idempotency-key", help="Repeating with the same key gives the same job.")
+@click.option(
+    "--traceparent", envvar="TRACEPARENT", callback=_valid_trace,
+    help="The trace that the job becomes part of (W3C; also: TRACEPARENT).",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command
 async def submit(prompt: str, current_workflow: Any, as_json: bool, **fields: Any) -> None:

@@ -48,7 +48,7 @@ class Figures:
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         families = text_string_to_metric_families(answer.text)
         self.samples = [sample for family in families for sample in family.samples]
-        assert all(sample.name.startswith("workflow_consumer_") for sample in self.samples)
+        assert all(sample.name.startswith(("workflow_consumer_", "process_")) for sample in self.samples)
 
     def of(self, name: str, **labels: str) -> float:
         (value,) = [
@@ -114,10 +114,11 @@ def test_a_finished_jobs_figures_are_those_of_its_row(stack: ThreadedStack, tmp_
         row = json.loads(stack.psql(f"select observability from {JOBS}"))
     for step, of_step in row["phases"].items():
         call = {"model": of_step["model"], "step": step}
-        for name in ("model_load", "queue", "prompt", "inference"):
-            assert found.of(f"{name}_seconds_count", **call) == 1
-            assert found.of(f"{name}_seconds_sum", **call) == pytest.approx(of_step[f"{name}_time_ms"] / 1000)
-        first_token = found.of("time_to_first_token_seconds_sum", **call)
+        for name in ("load", "queue", "prompt", "inference"):
+            of_row = of_step["model_load_time_ms" if name == "load" else f"{name}_time_ms"]
+            assert found.of(f"model_{name}_seconds_count", **call) == 1
+            assert found.of(f"model_{name}_seconds_sum", **call) == pytest.approx(of_row / 1000)
+        first_token = found.of("model_first_token_seconds_sum", **call)
         assert first_token == pytest.approx(of_step["time_to_first_token_ms"] / 1000)
         for name in ("input_tokens", "output_tokens"):
             assert found.of(f"{name}_total", **call) == of_step[name] > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from devstack.model import ModelServer
+
+MISTRAL, QWEN = "mistral:7b", "qwen2.5:7b"
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "ollama"
 QUICK = {"num_ctx": 512, "temperature": 0, "seed": 7}
 
@@ -128,6 +131,17 @@ async def listed(url: str) -> dict[str, dict[str, Any]]:
     """What /api/ps lists, by name."""
     answer = await call(url, "GET", "/api/ps")
     return {entry["name"]: entry for entry in answer.final["models"]}
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[ModelServer]:
+    """A server of its own, of which a test may know the faults and the runners."""
+    server = ModelServer(**options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 async def expiry(url: str, model: str) -> float:

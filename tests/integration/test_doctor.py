@@ -23,6 +23,7 @@ from devstack.keys import Keys
 from tests.conftest import ROOT
 from tests.engine import until
 from tests.processes import run_consumer
+from tests.redis_server import RedisServer
 from tests.stacks import ThreadedStack, threaded_stack
 from tests.wall_clock import HERE, shifted
 
@@ -34,7 +35,7 @@ ANALYZE, GENERATE = "mistral:7b", "qwen2.5:7b"
 OF_THE_PROJECT = ["key", "database", "schema", "publication", "grants", "rls", "storage", "broadcast", "clock",
                   "realtime", "canary"]  # fmt: skip
 OF_THE_MODELS = ["model server", ANALYZE, GENERATE, "models together", "context"]
-ALL = ["config", *OF_THE_PROJECT, *OF_THE_MODELS, "packages", "extras", "disk"]
+ALL = ["config", *OF_THE_PROJECT, *OF_THE_MODELS, "packages", "extras", "disk", "redis"]
 
 
 class DescribedModel(InstantModel):
@@ -114,8 +115,8 @@ def test_when_all_is_well_each_check_is_a_line_and_nothing_is_left_behind() -> N
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     assert (done.exit_code, done.stderr) == (0, "")
     assert [(status, text.startswith(name)) for (status, text), name in zip(lines, ALL, strict=True)] == [
-        ("ok", True)
-    ] * len(ALL)
+        ("skipped" if name == "redis" else "ok", True) for name in ALL
+    ]
 
 
 def test_as_a_process_it_ends_with_its_code_and_names_what_failed(project: ThreadedStack, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_wrong_setting_fails_one_check_and_skips_only_what_needs_it(
     text = f"{said.of[check]['found']}. {said.of[check]['advice']}"
     assert [word for word in words if word not in text] == [], text
     no_load = [name for name in ("models together", "context") if name in said.of and name not in unseen]
-    assert said.names("skipped") == [*unseen, *no_load]
+    assert said.names("skipped") == [*unseen, *no_load, "redis"]
 
 
 DAMAGES: dict[str, tuple[str, str, str, str, list[str]]] = {
@@ -346,6 +347,23 @@ def test_an_extra_that_a_setting_needs_is_named_with_the_command(monkeypatch: py
     said = found("--no-load")
     assert (said.code, said.names("failed")) == (EX_CONFIG, ["extras"])
     assert said.of["extras"]["advice"] == 'Run: pip install "workflow-consumer[http]"'
+
+
+def test_a_redis_that_is_away_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9")
+    said = found("--no-load")
+    assert (said.code, said.names("warning")) == (0, ["redis"])
+    assert "as without REDIS_URL" in said.of["redis"]["advice"]
+
+
+def test_a_redis_that_works_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        assert found("--no-load").of["redis"]["status"] == "ok"
+    finally:
+        server.kill()
 
 
 def test_a_package_of_another_version_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

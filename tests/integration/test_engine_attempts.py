@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumer.ollama import Clocks
+from consumer.ollama import LOAD_SIGN_MS, Clocks
 from consumer.runner import Limits
-from consumer.steps import LOAD_SIGN_MS
 from tests.engine import ANALYZE, GENERATE, JOBS, ScriptedModel, engine, until
 from tests.stacks import ThreadedStack
 

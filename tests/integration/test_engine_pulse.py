@@ -56,7 +56,7 @@ async def test_a_beat_that_fails_is_not_healthy_and_the_next_one_heals_it(stack:
         gate.open.set()
         beating = asyncio.create_task(ears.heartbeat.run())
         await second.reached.wait()
-        assert not ears.heartbeat.healthy
+        assert (ears.heartbeat.healthy, ears.heartbeat.failures) == (False, 1)
         second.open.set()
         await until("healthy again", lambda: ears.heartbeat.healthy)
         beating.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumer.ollama import Clocks
+from consumer.ollama import LOAD_SIGN_MS, Clocks
 from consumer.recovery import Ladder
 from consumer.steps import FREE_RETURNS
 from tests.engine import ANALYZE, GENERATE, Engine, ScriptedModel, engine, until
@@ -97,9 +97,12 @@ async def test_a_hung_model_is_cured_by_an_unload_and_the_job_is_tried_again(sta
     model = Sickly()
     async with engine(stack, model, ladder=QUICK, clocks=Clocks(first_token=0.3)) as parts:
         model.hung.add(ANALYZE)
+        model.load_pause = LOAD_SIGN_MS / 1000
         job_id = await started(parts)
         row = await parts.ended(job_id)
         assert parts.recovery.cures == 1
+        # the job's first load, and the one after the unload, which the second attempt finds done
+        assert (parts.bench.speeds[ANALYZE].loads, parts.recovery.loads) == (1, {ANALYZE: 1})
         assert parts.recovery.trouble is None
     assert row["retry_count"] == 1
     ladder = model.calls[2:]

@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from benchmarks.instant_model import InstantModel
 from consumer import worker as worker_module
@@ -25,7 +24,7 @@ from consumer.heartbeat import Rhythm
 from consumer.hosts import Place
 from consumer.http import Face
 from consumer.recovery import Ladder
-from consumer.settings import Settings
+from consumer.settings import load_settings
 from consumer.worker import Worker
 from devstack.keys import Keys
 from schemas.catalog import Catalog
@@ -127,8 +126,8 @@ async def working(stack: ThreadedStack) -> AsyncIterator[Patient]:
     """A worker, from its start on."""
     assert isinstance(stack.instant, SickModel)
     key = stack.stack.keys.secret
-    settings = Settings(
-        supabase_url=stack.stack.url, supabase_service_role_key=SecretStr(key), worker_id="patient",
+    settings = load_settings(
+        supabase_url=stack.stack.url, supabase_service_role_key=key, worker_id="patient",
         ollama_local_url=stack.stack.ollama_url, ollama_first_token_timeout=0.3,
     )  # fmt: skip
     settings = settings.model_copy(update={"heartbeat_seconds": 0.2})  # less than a user may set
@@ -235,7 +234,9 @@ async def test_a_publication_without_our_table(stack: ThreadedStack, patient: Pa
 async def test_a_realtime_that_is_deaf(stack: ThreadedStack, patient: Patient) -> None:
     stack.stack.realtime.deaf = True
     try:
-        said = await patient.says("realtime: jobs are found by heartbeat only (joined, but deaf", "consumer doctor")
+        said = await patient.says(
+            "realtime: jobs are found by heartbeat only", "the canary did not come", "consumer doctor"
+        )
         assert (said["status"], said["database"]["ok"]) == ("degraded", True)
     finally:
         stack.stack.realtime.deaf = False

@@ -142,6 +142,18 @@ async def test_the_broadcast_doorbell_rings_as_well() -> None:
         await until(lambda: ear.rings == [("broadcast", None)], "the ring")
 
 
+async def test_a_broadcast_rings_for_each_job_that_it_names_and_at_least_once() -> None:
+    async with Phoenix() as server, listening(server.url) as ear:
+        await until(lambda: ear.listener.broadcast_ready, "both doorbells")
+        for jobs in (["job-1", "job-2"], [None, 7, "no id", "x" * 65, "job-3"], [], "job-4", {"a": 1}, None):
+            await server.peers[0].send(**broadcast("job_pending", {"jobs": jobs}))
+        await server.peers[0].send(**broadcast("job_pending", {"jobs": [f"many-{n}" for n in range(1000)]}))
+        await until(lambda: len(ear.rings) >= 107, "the rings")
+        named = [job_id for _, job_id in ear.rings]
+        assert named[:7] == ["job-1", "job-2", "job-3", None, "job-4", None, None]
+        assert named[7:] == [f"many-{n}" for n in range(100)]
+
+
 async def test_a_poke_by_broadcast_is_for_the_worker_it_names_and_rings_nothing_by_itself() -> None:
     async with Phoenix() as server, listening(server.url) as ear:
         await until(lambda: ear.listener.broadcast_ready, "both doorbells")
@@ -159,11 +171,11 @@ async def test_a_refused_broadcast_is_asked_for_once_and_the_session_stays() -> 
         await peer.subscribe()
         joins.append(await peer.broadcast_join())
         await peer.refuse(joins[0], "Unauthorized: You do not have permissions to read from this Channel topic")
-        await peer.insert("still heard")
+        await peer.insert("still-heard")
         joins.append(await peer.broadcast_join())
 
     async with Phoenix(private_refused) as server, listening(server.url) as ear:
-        await until(lambda: ear.rings == [("postgres_changes", "still heard")], "the other doorbell")
+        await until(lambda: ear.rings == [("postgres_changes", "still-heard")], "the other doorbell")
         await until(lambda: rejoin_timers() == 0, "the rejoin timer has ended")
         assert [join["payload"]["config"]["private"] for join in joins] == [True]
         assert (ear.ready, ear.listener.broadcast_ready) == (True, False)
@@ -188,8 +200,8 @@ async def test_a_lost_broadcast_doorbell_is_won_back_without_a_gap() -> None:
 async def test_an_event_on_its_way_to_a_replaced_session_still_rings() -> None:
     async with Phoenix(loses_broadcast) as server, listening(server.url, replace(QUICK, overlap=600)) as ear:
         await ear.is_ready(2)
-        await server.peers[0].insert("in flight")
-        await until(lambda: ("postgres_changes", "in flight") in ear.rings, "the event")
+        await server.peers[0].insert("in-flight")
+        await until(lambda: ("postgres_changes", "in-flight") in ear.rings, "the event")
 
 
 async def test_a_planned_replacement_is_ready_before_the_old_session_closes() -> None:

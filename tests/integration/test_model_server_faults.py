@@ -14,6 +14,8 @@ import pytest
 
 from devstack.model import Fault, Faults, ModelServer
 from tests.integration.model_wire import (
+    MISTRAL,
+    QWEN,
     Answer,
     call,
     calling,
@@ -24,25 +26,15 @@ from tests.integration.model_wire import (
     received,
     recorded,
     runners,
+    serving,
     until,
 )
 
-MISTRAL, QWEN = "mistral:7b", "qwen2.5:7b"
 TRACES = {row["trace"]: row["response"] for row in recorded("0.33")}
 SHORT = {"num_predict": 2}
 LONG = {"num_predict": 150}
 # The recorded question takes 10 s, and its client left after 15 s: both scaled by one twentieth.
 PING, PATIENCE = 0.5, 0.75
-
-
-@asynccontextmanager
-async def serving(faults: Faults, **options: Any) -> AsyncIterator[ModelServer]:
-    server = ModelServer(faults=faults, **options)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
 
 
 @asynccontextmanager
@@ -67,7 +59,7 @@ async def hung(server: ModelServer) -> AsyncIterator[int]:
 
 
 async def test_a_hung_runner_says_nothing_while_lists_and_version_stay_green() -> None:
-    async with serving(Faults(ping_seconds=PING)) as server, hung(server):
+    async with serving(faults=Faults(ping_seconds=PING)) as server, hung(server):
         next_one = asyncio.create_task(post(server.url, chat(MISTRAL, options=SHORT)))
         await received(server.url)
         assert list(await listed(server.url)) == [MISTRAL]
@@ -78,7 +70,7 @@ async def test_a_hung_runner_says_nothing_while_lists_and_version_stay_green() -
 
 async def test_an_unload_of_a_hung_runner_waits_for_its_last_question_and_then_kills_it() -> None:
     """The recorded scene: hang.runner_sigstop, hang.next, hang.unload (5 s), hang.after_unload.next."""
-    async with serving(Faults(ping_seconds=PING)) as server, hung(server) as pid:
+    async with serving(faults=Faults(ping_seconds=PING)) as server, hung(server) as pid:
         clock = asyncio.get_running_loop().time
         asked = clock()
         with pytest.raises(TimeoutError):
@@ -94,14 +86,14 @@ async def test_an_unload_of_a_hung_runner_waits_for_its_last_question_and_then_k
 
 
 async def test_a_hung_runner_that_nobody_asks_is_killed_by_the_unload_at_once() -> None:
-    async with serving(Faults(ping_seconds=3600)) as server, hung(server) as pid:
+    async with serving(faults=Faults(ping_seconds=3600)) as server, hung(server) as pid:
         await post(server.url, chat(MISTRAL, None, keep_alive=0))
         await until(lambda: not psutil.pid_exists(pid))
         assert (await post(server.url, chat(MISTRAL, options=SHORT))).final["done"]
 
 
 async def test_a_request_that_outlasts_both_questions_gets_a_new_runner() -> None:
-    async with serving(Faults(ping_seconds=PING)) as server, hung(server) as pid:
+    async with serving(faults=Faults(ping_seconds=PING)) as server, hung(server) as pid:
         answer = await post(server.url, chat(MISTRAL, options=SHORT))
         assert answer.final["load_duration"] >= 2 * PING * 1e9
         assert server.pids[MISTRAL] != pid
@@ -109,7 +101,7 @@ async def test_a_request_that_outlasts_both_questions_gets_a_new_runner() -> Non
 
 @pytest.mark.parametrize("deadlock", [False, True])
 async def test_a_hung_runner_stays_as_long_as_a_client_of_its_stream_does(deadlock: bool) -> None:
-    async with serving(Faults(ping_seconds=PING, deadlock=deadlock)) as server:
+    async with serving(faults=Faults(ping_seconds=PING, deadlock=deadlock)) as server:
         async with hanging(server) as pid:
             waiting = asyncio.create_task(post(server.url, chat(MISTRAL, options=SHORT)))
             await until(lambda: marked(server.url))
@@ -120,7 +112,7 @@ async def test_a_hung_runner_stays_as_long_as_a_client_of_its_stream_does(deadlo
 
 async def test_a_runner_that_goes_on_after_a_hang_is_used_again() -> None:
     """hang.after_cont.next."""
-    async with serving(Faults()) as server, hung(server) as pid:
+    async with serving(faults=Faults()) as server, hung(server) as pid:
         waiting = asyncio.create_task(post(server.url, chat(MISTRAL, options=SHORT)))
         await received(server.url)
         os.kill(pid, signal.SIGCONT)
@@ -129,7 +121,7 @@ async def test_a_runner_that_goes_on_after_a_hang_is_used_again() -> None:
 
 
 async def test_a_runner_killed_while_idle_costs_the_next_request_a_load_only() -> None:
-    async with serving(Faults()) as server:
+    async with serving(faults=Faults()) as server:
         await post(server.url, chat(MISTRAL, None))
         os.kill(server.pids[MISTRAL], signal.SIGKILL)
         answer = await post(server.url, chat(MISTRAL, options=SHORT))
@@ -138,7 +130,7 @@ async def test_a_runner_killed_while_idle_costs_the_next_request_a_load_only() -
 
 
 async def test_a_runner_that_drains_ends_its_stream_late_and_as_a_killed_one() -> None:
-    async with serving(Faults(), names=(MISTRAL,)) as server:
+    async with serving(faults=Faults(), names=(MISTRAL,)) as server:
         server.faults.queue.append(Fault("drain", after=2, seconds=0.1))
         answer = await post(server.url, chat(MISTRAL, options=LONG))
         assert answer.chunks[2:] == TRACES["kill.streaming_request"]["chunks"][-1:]
@@ -178,7 +170,7 @@ async def deadlocked(server: ModelServer, keep_alive: Any) -> AsyncIterator[asyn
 @pytest.mark.parametrize("keep_alive", ["5m", -1])
 async def test_a_revived_model_starves_the_other_until_it_is_unloaded(keep_alive: Any) -> None:
     """#17408: deadlock.A.*, deadlock.B.*, extra.deadlock_minus1.*."""
-    async with serving(Faults(deadlock=True)) as server, deadlocked(server, keep_alive) as starving:
+    async with serving(faults=Faults(deadlock=True)) as server, deadlocked(server, keep_alive) as starving:
         pids = server.pids
         for _ in range(3):
             assert (await post(server.url, chat(MISTRAL, options=SHORT))).final["done"]
@@ -194,7 +186,7 @@ async def test_a_revived_model_starves_the_other_until_it_is_unloaded(keep_alive
 
 
 async def test_a_starved_client_that_leaves_does_not_free_the_scheduler() -> None:
-    async with serving(Faults(deadlock=True)) as server, deadlocked(server, "5m") as starving:
+    async with serving(faults=Faults(deadlock=True)) as server, deadlocked(server, "5m") as starving:
         starving.cancel()
         await received(server.url)
         next_one = asyncio.create_task(post(server.url, chat(QWEN, options=SHORT)))
@@ -207,12 +199,12 @@ async def test_a_starved_client_that_leaves_does_not_free_the_scheduler() -> Non
 
 
 async def test_the_end_of_a_finite_keep_alive_feeds_the_starved_model() -> None:
-    async with serving(Faults(deadlock=True)) as server, deadlocked(server, "2s") as starving:
+    async with serving(faults=Faults(deadlock=True)) as server, deadlocked(server, "2s") as starving:
         assert (await starving).final["load_duration"] > 2e9
 
 
 async def test_a_request_without_a_keep_alive_leaves_the_mark_and_starves_nobody() -> None:
-    async with serving(Faults(deadlock=True)) as server:
+    async with serving(faults=Faults(deadlock=True)) as server:
         url = server.url
         async with calling(url, "POST", "/api/chat", chat(MISTRAL, "Write a long story.", options=LONG)) as first:
             await first.start()
@@ -226,7 +218,7 @@ async def test_a_request_without_a_keep_alive_leaves_the_mark_and_starves_nobody
 
 
 async def test_loads_fail_and_work_again_when_they_are_told_to() -> None:
-    async with serving(Faults(loads="fail")) as server:
+    async with serving(faults=Faults(loads="fail")) as server:
         failed = await post(server.url, chat(MISTRAL))
         assert (failed.status, failed.chunks) == (500, TRACES["kill.while_loading"]["chunks"])
         assert await listed(server.url) == {}
@@ -239,7 +231,7 @@ async def test_loads_fail_and_work_again_when_they_are_told_to() -> None:
 
 
 async def test_a_stalled_load_ends_when_loads_work_again() -> None:
-    async with serving(Faults(loads="stall")) as server:
+    async with serving(faults=Faults(loads="stall")) as server:
         load = asyncio.create_task(post(server.url, chat(MISTRAL, None)))
         await received(server.url)
         assert await listed(server.url) == {}
@@ -249,7 +241,7 @@ async def test_a_stalled_load_ends_when_loads_work_again() -> None:
 
 
 async def test_a_client_that_leaves_a_stalled_load_makes_room_for_the_next_one() -> None:
-    async with serving(Faults(loads="stall")) as server:
+    async with serving(faults=Faults(loads="stall")) as server:
         async with calling(server.url, "POST", "/api/chat", chat(MISTRAL)):
             await received(server.url)
         next_one = asyncio.create_task(post(server.url, chat(QWEN, options=SHORT)))
@@ -261,7 +253,7 @@ async def test_a_client_that_leaves_a_stalled_load_makes_room_for_the_next_one()
 
 
 async def test_a_model_that_is_deleted_is_unknown_until_it_comes_back() -> None:
-    async with serving(Faults()) as server:
+    async with serving(faults=Faults()) as server:
         await post(server.url, chat(MISTRAL, None))
         deleted = await call(server.url, "DELETE", "/api/delete", {"model": MISTRAL})
         assert (deleted.status, deleted.headers["Content-Length"]) == (200, "0")
@@ -281,7 +273,7 @@ async def pull(url: str, model: str, **more: Any) -> Answer:
 
 
 async def test_a_pull_says_what_it_does_and_then_the_model_is_served() -> None:
-    async with serving(Faults(), names=(QWEN,), pullable=(MISTRAL,)) as server:
+    async with serving(faults=Faults(), names=(QWEN,), pullable=(MISTRAL,)) as server:
         pulled = await pull(server.url, "Mistral:7B")
         assert (pulled.status, pulled.headers["Content-Type"]) == (200, "application/x-ndjson")
         first, *layers, verifying, writing, success = pulled.objects
@@ -298,7 +290,7 @@ async def test_a_pull_says_what_it_does_and_then_the_model_is_served() -> None:
 
 
 async def test_a_pull_of_an_unknown_model_fails_in_its_second_line() -> None:
-    async with serving(Faults(), pullable=()) as server:
+    async with serving(faults=Faults(), pullable=()) as server:
         pulled = await pull(server.url, "nonsense:1b")
         assert pulled.status == 200
         assert pulled.objects[1:] == [{"error": "pull model manifest: file does not exist"}]
@@ -308,7 +300,7 @@ async def test_a_pull_of_an_unknown_model_fails_in_its_second_line() -> None:
 
 
 async def test_a_pull_that_broke_off_goes_on_where_it_ended() -> None:
-    async with serving(Faults(), names=(), pullable=(MISTRAL,)) as server:
+    async with serving(faults=Faults(), names=(), pullable=(MISTRAL,)) as server:
         server.faults.pulls.append(Fault("drop", after=12))
         broken = await pull(server.url, MISTRAL)
         assert broken.end == "FIN without terminator"

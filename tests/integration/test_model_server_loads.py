@@ -20,6 +20,8 @@ from devstack.errors import DevStackError
 from devstack.model import Faults, ModelServer, process
 from devstack.model.models import model_file
 from tests.integration.model_wire import (
+    MISTRAL,
+    QWEN,
     Answer,
     Call,
     call,
@@ -31,10 +33,10 @@ from tests.integration.model_wire import (
     received,
     recorded,
     runners,
+    serving,
     until,
 )
 
-MISTRAL, QWEN = "mistral:7b", "qwen2.5:7b"
 TRACES = {row["trace"]: row["response"] for row in recorded("0.33")}
 LONG = {"num_predict": 150}
 # Takes minutes: whatever is answered after it was cut off did not wait for it.
@@ -46,13 +48,10 @@ LONG_TEXT = "Write a long story about a dragon."
 
 
 @asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[str]:
-    server = ModelServer(**options)
-    await server.start()
-    try:
+async def reached(**options: Any) -> AsyncIterator[str]:
+    """Where a server of its own is."""
+    async with serving(**options) as server:
         yield server.url
-    finally:
-        await server.stop()
 
 
 @asynccontextmanager
@@ -70,7 +69,7 @@ def expiry(entry: dict[str, Any]) -> float:
 
 
 async def test_only_one_model_is_loaded_and_the_idle_one_is_evicted() -> None:
-    async with serving() as url:
+    async with reached() as url:
         for model in (MISTRAL, QWEN, MISTRAL):
             answer = await post(url, chat(model, options={"num_predict": 2}))
             assert answer.final["load_duration"] > 10_000_000
@@ -79,7 +78,7 @@ async def test_only_one_model_is_loaded_and_the_idle_one_is_evicted() -> None:
 
 
 async def test_two_models_are_two_processes_when_both_may_be_loaded() -> None:
-    async with serving(max_loaded=2) as url:
+    async with reached(max_loaded=2) as url:
         await post(url, chat(MISTRAL, None))
         await post(url, chat(QWEN, None))
         assert set(await listed(url)) == {MISTRAL, QWEN}
@@ -90,7 +89,7 @@ async def test_two_models_are_two_processes_when_both_may_be_loaded() -> None:
 
 
 async def test_a_model_is_listed_only_after_its_load() -> None:
-    async with serving(faults=Faults(load_delay=0.3)) as url:
+    async with reached(faults=Faults(load_delay=0.3)) as url:
         load = asyncio.create_task(post(url, chat(MISTRAL, None)))
         seen: list[tuple[bool, list[str]]] = []
         while not load.done():
@@ -104,7 +103,7 @@ async def test_a_model_is_listed_only_after_its_load() -> None:
 
 
 async def test_another_num_ctx_or_shift_reloads_and_sampling_does_not() -> None:
-    async with serving() as url:
+    async with reached() as url:
         pids = []
         for options, shift in (({}, True), ({"temperature": 1.0, "seed": 3}, True), ({"num_ctx": 1024}, True),
                                ({"num_ctx": 1024}, False), ({"num_ctx": 1024, "num_thread": 2}, False)):  # fmt: skip
@@ -115,7 +114,7 @@ async def test_another_num_ctx_or_shift_reloads_and_sampling_does_not() -> None:
 
 
 async def test_a_busy_model_is_finished_before_it_is_evicted() -> None:
-    async with serving() as url, streaming(url) as long:
+    async with reached() as url, streaming(url) as long:
         other = asyncio.create_task(post(url, chat(QWEN, options={"num_predict": 2})))
         await until(lambda: moving(url))
         rest = await long.rest()
@@ -132,7 +131,7 @@ async def moving(url: str) -> bool:
 
 
 async def test_waiting_for_the_slot_of_a_busy_model_is_in_no_figure_but_the_total() -> None:
-    async with serving() as url:
+    async with reached() as url:
         async with streaming(url) as long:
             waiter = asyncio.create_task(post(url, chat(MISTRAL, options={"num_predict": 2})))
             await long.rest()
@@ -144,7 +143,7 @@ async def test_waiting_for_the_slot_of_a_busy_model_is_in_no_figure_but_the_tota
 
 async def test_two_models_under_load_both_get_answers() -> None:
     """The three requests that hang a real Ollama for good (#17408)."""
-    async with serving() as url, asyncio.timeout(90):
+    async with reached() as url, asyncio.timeout(90):
         async with streaming(url) as long:
             names = (QWEN, MISTRAL)
             others = [asyncio.create_task(post(url, chat(name, options={"num_predict": 2}))) for name in names]
@@ -154,7 +153,7 @@ async def test_two_models_under_load_both_get_answers() -> None:
 
 
 async def test_a_client_that_goes_away_frees_the_slot() -> None:
-    async with serving() as url, asyncio.timeout(60):
+    async with reached() as url, asyncio.timeout(60):
         async with calling(url, "POST", "/api/chat", chat(MISTRAL, **ENDLESS)) as endless:
             await endless.start()
             await endless.next_chunk()
@@ -163,7 +162,7 @@ async def test_a_client_that_goes_away_frees_the_slot() -> None:
 
 
 async def test_a_client_that_gives_up_on_a_whole_answer_frees_the_slot() -> None:
-    async with serving() as url, asyncio.timeout(60):
+    async with reached() as url, asyncio.timeout(60):
         await post(url, chat(MISTRAL, None))
         async with calling(url, "POST", "/api/chat", chat(MISTRAL, stream=False, **ENDLESS)):
             await until(generating)
@@ -171,7 +170,7 @@ async def test_a_client_that_gives_up_on_a_whole_answer_frees_the_slot() -> None
 
 
 async def test_a_waiting_client_that_goes_away_is_skipped() -> None:
-    async with serving() as url, streaming(url) as long:
+    async with reached() as url, streaming(url) as long:
         pids = [runner.pid for runner in runners()]
         async with calling(url, "POST", "/api/chat", chat(QWEN, **ENDLESS)):
             await until(lambda: moving(url))
@@ -191,7 +190,7 @@ async def not_moving(url: str) -> bool:
 
 
 async def test_a_client_that_goes_away_while_its_model_loads_aborts_the_load() -> None:
-    async with serving(faults=Faults(load_delay=0.2)) as url:
+    async with reached(faults=Faults(load_delay=0.2)) as url:
         async with calling(url, "POST", "/api/chat", chat(MISTRAL)):
             await until(runners)
         await until(lambda: not runners())
@@ -200,7 +199,7 @@ async def test_a_client_that_goes_away_while_its_model_loads_aborts_the_load() -
 
 
 async def test_an_idle_model_is_unloaded_after_keep_alive_and_each_request_starts_it_anew() -> None:
-    async with serving(keep_alive=0.4) as url:
+    async with reached(keep_alive=0.4) as url:
         await post(url, chat(MISTRAL, None))
         assert 0 < expiry((await listed(url))[MISTRAL]) <= 0.4
         await until(lambda: not runners())
@@ -213,7 +212,7 @@ async def test_an_idle_model_is_unloaded_after_keep_alive_and_each_request_start
 
 
 async def test_an_unload_of_a_busy_model_lets_it_finish_and_serves_what_was_sent_meanwhile() -> None:
-    async with serving() as url, streaming(url) as long:
+    async with reached() as url, streaming(url) as long:
         unload = await post(url, chat(MISTRAL, None, keep_alive=0))
         assert unload.final["done_reason"] == "unload"
         first = (await listed(url))[MISTRAL]["expires_at"]
@@ -229,7 +228,7 @@ async def test_an_unload_of_a_busy_model_lets_it_finish_and_serves_what_was_sent
 
 
 async def test_more_waiting_loads_than_the_queue_holds_are_refused() -> None:
-    async with serving(max_queue=1) as url, streaming(url):
+    async with reached(max_queue=1) as url, streaming(url):
         tasks = [asyncio.create_task(post(url, chat(QWEN))) for _ in range(4)]
         answered, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for refused in (task.result() for task in answered):
@@ -241,7 +240,7 @@ async def test_more_waiting_loads_than_the_queue_holds_are_refused() -> None:
 
 
 async def test_a_killed_runner_ends_its_stream_with_the_recorded_line_and_its_waiter_with_a_500() -> None:
-    async with serving() as url:
+    async with reached() as url:
         async with streaming(url) as long:
             waiter = asyncio.create_task(post(url, chat(MISTRAL)))
             for _ in range(20):  # meanwhile the runner has said that it lives, and the waiter waits for its slot
@@ -261,7 +260,7 @@ async def test_a_killed_runner_ends_its_stream_with_the_recorded_line_and_its_wa
 
 
 async def test_a_runner_killed_while_it_loads_is_a_500() -> None:
-    async with serving() as url:
+    async with reached() as url:
         load = asyncio.create_task(post(url, chat(MISTRAL)))
         await until(runners)
         runners()[0].kill()
@@ -273,7 +272,7 @@ async def test_a_file_that_cannot_be_loaded_is_a_500_with_the_reason(tmp_path: P
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF but not really" * 100)
     monkeypatch.setattr("devstack.model.server.model_file", lambda: broken)
-    async with serving() as url:
+    async with reached() as url:
         answer = await post(url, chat(MISTRAL))
         assert answer.status == 500
         assert answer.final["error"]
@@ -316,7 +315,7 @@ async def test_it_starts_again_after_a_stop_on_the_same_port() -> None:
 
 
 async def test_a_taken_port_is_named_with_the_way_out() -> None:
-    async with serving() as url:
+    async with reached() as url:
         port = int(url.rsplit(":", 1)[1])
         with pytest.raises(DevStackError, match=f"{port}.*choose another port"):
             await ModelServer(port=port).start()

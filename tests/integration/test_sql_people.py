@@ -19,6 +19,9 @@ def answer(accepted: bool, status: str) -> dict[str, object]:
     return {"found": True, "accepted": accepted, "status": status}
 
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 @pytest.fixture
 async def db(cluster: Postgres) -> AsyncIterator[Database]:
     async with Database.open(cluster) as database:
@@ -33,17 +36,18 @@ async def submitted(caller: Caller, **params: object) -> str:
 async def test_a_submitted_job_is_the_callers_own_whatever_it_says(db: Database) -> None:
     user = await db.user()
     other = await db.user()
-    told = await user.rpc("submit_workflow_job", prompt="Mail me", user_id=other.user_id, priority=50)
+    claims = {"user_id": other.user_id, "priority": 50, "traceparent": TRACEPARENT}
+    told = await user.rpc("submit_workflow_job", prompt="Mail me", **claims)
     assert (told["status"], told["created"]) == ("pending", True)
     row = await db.row(told["job_id"])
-    assert (row["user_id"], row["priority"]) == (user.user_id, 0)
+    assert (row["user_id"], row["priority"], row["traceparent"]) == (user.user_id, 0, None)
     assert (row["config"], row["execution_history"]) == ({}, [])
 
 
-async def test_the_service_submits_for_a_user_and_with_priority(db: Database) -> None:
+async def test_the_service_submits_for_a_user_with_priority_and_a_trace(db: Database) -> None:
     user = await db.user()
-    row = await db.row(await submitted(db.service, user_id=user.user_id, priority=50))
-    assert (row["user_id"], row["priority"]) == (user.user_id, 50)
+    row = await db.row(await submitted(db.service, user_id=user.user_id, priority=50, traceparent=TRACEPARENT))
+    assert (row["user_id"], row["priority"], row["traceparent"]) == (user.user_id, 50, TRACEPARENT)
 
 
 async def test_a_job_for_a_user_that_does_not_exist_is_refused(db: Database) -> None:

@@ -117,7 +117,7 @@ async def reads(caller: Caller, call: str) -> tuple[int, int]:
     [
         ("select public.claim_workflow_jobs('w1', 5, 20, 'key')", 100),
         ("select public.claim_workflow_jobs('w1', 5, 20, 'key', p_prefer => 'generate')", 200),
-        ("select public.heartbeat_workflow_worker('w1')", 1100),
+        ("select public.heartbeat_workflow_worker('w1')", 2100),
         ("select public.submit_workflow_job('p')", 20),
     ],
 )
@@ -159,12 +159,16 @@ async def test_a_renewal_touches_no_index(db: Database) -> None:
     assert tuple(written) == (1, 1)
 
 
-async def test_an_insert_rings_once_per_statement(db: Database) -> None:
+async def test_an_insert_rings_once_per_statement_and_names_its_first_jobs(db: Database) -> None:
     user = await db.user()
     async with doorbell(db.cluster, RECORD) as admin:
-        await user.sql(INSERT_MANY, 3)
-        rings = await admin.fetch("select * from public.rings")
-    assert [tuple(ring) for ring in rings] == [({"reason": "insert"}, "job_pending", "workflow_jobs", True)]
+        await user.sql(INSERT_MANY, 103)
+        (ring,) = await admin.fetch("select * from public.rings")
+    said, *rest = ring
+    assert (said["reason"], rest) == ("insert", ["job_pending", "workflow_jobs", True])
+    made = {row["id"] for row in await db.owner.fetch("select id from public.workflow_generation_jobs")}
+    assert len(made) == 103
+    assert len(said["jobs"]) == len(set(said["jobs"]) & made) == 100
 
 
 async def test_an_insert_of_nothing_rings_nothing(db: Database) -> None:

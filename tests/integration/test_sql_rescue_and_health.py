@@ -156,8 +156,12 @@ async def test_a_heartbeat_tells_what_is_claimable_and_since_when(db: Database) 
     await db.owner.execute(
         "update public.workflow_generation_jobs set run_at = now() - interval '1 min' where id = 'job-2'"
     )
+    await db.job("job-3")
+    await db.owner.execute(
+        "update public.workflow_generation_jobs set run_at = now() + interval '1 h' where id = 'job-3'"
+    )
     answer = await db.service.rpc("heartbeat_workflow_worker", worker="w1")
-    assert answer["claimable"] == 2
+    assert (answer["claimable"], answer["delayed"]) == (2, 1)
     assert 60 <= answer["oldest_claimable_seconds"] < 120
 
 
@@ -177,7 +181,7 @@ async def test_an_idle_queue_answers_nothing_claimable_and_nothing_due(db: Datab
     now = await db.owner.fetchval("select extract(epoch from now())::float8")
     assert answer.pop("now") == pytest.approx(now, abs=60)
     assert answer == {
-        "beat": 1, "claimable": 0, "oldest_claimable_seconds": None, "next_due_in": None, "paused": False,
+        "beat": 1, "claimable": 0, "delayed": 0, "oldest_claimable_seconds": None, "next_due_in": None, "paused": False,
     }  # fmt: skip
 
 

@@ -22,9 +22,9 @@ class CountingBell(Doorbell):
         super().__init__()
         self.rings: list[str] = []
 
-    def ring(self, source: Any, job_id: str | None = None) -> None:
+    def ring(self, source: Any, job_id: str | None = None, at: float | None = None) -> None:
         self.rings.append(source)
-        super().ring(source, job_id)
+        super().ring(source, job_id, at)
 
 
 @pytest.fixture

@@ -90,14 +90,6 @@ async def test_without_realtime_the_worker_is_degraded_but_takes_jobs(worker: Wo
     assert "consumer doctor" in reason
 
 
-async def test_a_failed_call_is_counted_by_the_clock_that_ran_out(worker: Worker) -> None:
-    face = Face(HERE, None)
-    face.observer.call_failed(MODEL, "analyze", ModelTimeout("load", 300))
-    face.close()
-    labels = 'clock="load",code="MODEL_TIMEOUT",model="mistral:7b",step="analyze"'
-    assert f"workflow_consumer_model_call_failures_total{{{labels}}} 1.0" in face.observer.text().decode()
-
-
 async def test_a_defect_is_logged_and_never_told(worker: Worker) -> None:
     said: list[str] = []
     sink = logger.add(lambda line: said.append(str(line)), diagnose=False)

@@ -53,10 +53,14 @@ WRONG: dict[str, list[str]] = {
     "SHUTDOWN_GRACE": ["long", "-1", "3601", "nan"],
     "REALTIME_RECYCLE_HOURS": ["daily", "0", "24", "nan"],
     "HTTP_LISTEN": NO_PLACES,
+    "REDIS_URL": ["nonsense", "http://h", "redis://", "redis://h/x", "redis://h:x", "redis://h?a=1", "redis://h/ 1"],
+    "OTEL_EXPORTER_OTLP_ENDPOINT": NO_URLS,
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": NO_URLS,
+    "OTEL_SDK_DISABLED": ["maybe", "2"],
     "WORKER_API_TOKEN": ["my-token", "a token with blanks in it", "café-café-café-café"],
 }
-# Looked at where they are used: see the catalogue below, and the doorbells' own tests.
-ELSEWHERE = {"WORKFLOW_CATALOG", "REDIS_URL"}
+# Looked at where it is used: see below.
+ELSEWHERE = {"WORKFLOW_CATALOG"}
 
 
 @pytest.fixture(autouse=True)

@@ -361,8 +361,6 @@ begin
     'cancelled', jsonb_array_length(v_ended -> 'cancelled'),
     'job_ids', jsonb_path_query_array((v_ended -> 'rescued') || (v_ended -> 'failed') || (v_ended -> 'cancelled'),
       '$[0 to 99]'),
-    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > v_now limit 1000) capped),
     'processing', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
     'expired', (select count(*) from public.workflow_generation_jobs j
                 where j.status = 'processing' and j.lease_expires_at <= v_now));
@@ -435,22 +433,24 @@ end
 $$;
 ALTER FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) OWNER TO postgres;
 COMMENT ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) IS 'Ends an attempt, once. True for its holder and for a repeat of the same call; false when the job is not its own.';
-CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid) RETURNS jsonb
+CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'create'::text, p_current_workflow jsonb DEFAULT NULL::jsonb, p_execution_history jsonb DEFAULT NULL::jsonb, p_config jsonb DEFAULT NULL::jsonb, p_priority integer DEFAULT 0, p_run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_idempotency_key text DEFAULT NULL::text, p_id text DEFAULT NULL::text, p_user_id uuid DEFAULT NULL::uuid, p_traceparent text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql
     SET search_path TO ''
     AS $$
   select workflow_private.submit_job(p_prompt, p_mode, p_current_workflow, p_execution_history, p_config, p_priority,
-    p_run_at, p_idempotency_key, p_id, p_user_id)
+    p_run_at, p_idempotency_key, p_id, p_user_id, p_traceparent)
 $$;
-ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
-COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id: service only.';
+ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) OWNER TO postgres;
+COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id, p_traceparent: service only.';
 CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
   if exists (select from inserted) then
-    perform workflow_private.broadcast('job_pending', '{"reason": "insert"}');
+    -- the first of a long list wake whoever there is; all the others are announced by postgres_changes
+    perform workflow_private.broadcast('job_pending', jsonb_build_object('reason', 'insert',
+      'jobs', (select jsonb_agg(i.id) from (select n.id from inserted n limit 100) i)));
   end if;
   return null;
 end
@@ -493,6 +493,8 @@ CREATE FUNCTION workflow_private.backlog(p_now timestamp with time zone) RETURNS
     'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
                   from public.workflow_generation_jobs j
                   where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
+    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
     'next_due_in', workflow_private.next_due_in(p_now))
 $$;
 ALTER FUNCTION workflow_private.backlog(p_now timestamp with time zone) OWNER TO postgres;
@@ -981,10 +983,10 @@ CREATE FUNCTION workflow_private.rights_due() RETURNS TABLE(grantee text, privil
       'public.workflow_job_events', 'public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
       'public.workflow_model_performance', 'public.workflow_failures_by_code', 'public.workflow_workers_at_a_glance']),
     ('service_role', 'INSERT', array['public.workflow_generation_jobs']),
-    ('authenticated', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/10',
-      'workflow_private.cancel_job/1', 'workflow_private.retry_job/1', 'public.submit_workflow_job/10',
+    ('authenticated', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/11',
+      'workflow_private.cancel_job/1', 'workflow_private.retry_job/1', 'public.submit_workflow_job/11',
       'public.cancel_workflow_job/1', 'public.retry_workflow_job/1']),
-    ('service_role', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/10',
+    ('service_role', 'EXECUTE', array['workflow_private.new_job_id/0', 'workflow_private.submit_job/11',
       'workflow_private.cancel_job/1', 'workflow_private.retry_job/1'])
   ) due (grantee, privilege, objects)
   union all
@@ -1079,8 +1081,8 @@ CREATE FUNCTION workflow_private.schema_parts() RETURNS TABLE(migration integer,
       'public.renew_workflow_job/10', 'public.settle_workflow_job/9', 'public.reconcile_workflow_jobs/2',
       'public.heartbeat_workflow_worker/3']),
     (18, 'function', array['workflow_private.is_operator/0', 'workflow_private.may_touch/1', 'workflow_private.note/3',
-      'workflow_private.answer/2', 'workflow_private.submit_job/10', 'workflow_private.cancel_job/1',
-      'workflow_private.retry_job/1', 'public.submit_workflow_job/10', 'public.cancel_workflow_job/1',
+      'workflow_private.answer/2', 'workflow_private.submit_job/11', 'workflow_private.cancel_job/1',
+      'workflow_private.retry_job/1', 'public.submit_workflow_job/11', 'public.cancel_workflow_job/1',
       'public.retry_workflow_job/1', 'public.prune_workflow_jobs/2', 'public.cleanup_old_jobs/0']),
     (19, 'policy', array['users see their own jobs', 'users insert their own jobs, not ahead of others']),
     (20, 'view', array['public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
@@ -1093,7 +1095,7 @@ CREATE FUNCTION workflow_private.schema_parts() RETURNS TABLE(migration integer,
   ) part (migration, kind, names)
 $$;
 ALTER FUNCTION workflow_private.schema_parts() OWNER TO postgres;
-CREATE FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) RETURNS jsonb
+CREATE FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -1106,11 +1108,12 @@ begin
     raise insufficient_privilege using message = 'a signed-in user is needed to submit a job';
   end if;
   insert into public.workflow_generation_jobs
-    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key)
+    (id, user_id, prompt, mode, current_workflow, execution_history, config, priority, run_at, idempotency_key,
+      traceparent)
   values (coalesce(p_id, workflow_private.new_job_id()), v_user, p_prompt, coalesce(p_mode, 'create'),
     p_current_workflow, coalesce(p_execution_history, '[]'), coalesce(p_config, '{}'),
     least(greatest(coalesce(p_priority, 0), -100), case when v_operator then 100 else 0 end),
-    coalesce(p_run_at, now()), p_idempotency_key)
+    coalesce(p_run_at, now()), p_idempotency_key, case when v_operator then p_traceparent end)
   on conflict do nothing
   returning id, status, true as created into v_job;
   if v_job is null then
@@ -1125,7 +1128,7 @@ begin
   return jsonb_build_object('job_id', v_job.id, 'status', v_job.status, 'created', v_job.created);
 end
 $$;
-ALTER FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) OWNER TO postgres;
+ALTER FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) OWNER TO postgres;
 CREATE FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1402,9 +1405,9 @@ GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO authenticated;
 GRANT ALL ON FUNCTION public.retry_workflow_job(p_job text) TO service_role;
 REVOKE ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, p_outcome text, p_result jsonb, p_error_message text, p_error_details jsonb, p_retry_in double precision, p_logs jsonb, p_observability jsonb) TO service_role;
-REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
+GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.after_jobs_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
@@ -1469,9 +1472,9 @@ REVOKE ALL ON FUNCTION workflow_private.rights_found() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.ring(p_reason text, p_not_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.schema_found() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.schema_parts() FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO authenticated;
-GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
+GRANT ALL ON FUNCTION workflow_private.submit_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.take(p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.use_claim_key(p_worker text, p_key text) FROM PUBLIC;
 GRANT SELECT ON TABLE public.workflow_failures_by_code TO service_role;
