@@ -48,7 +48,7 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
         stack.enter_context(logger.contextualize(worker=settings.worker_id))
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
-        face, redis = (None, None) if errand else (http_face(settings), redis_bell(settings))
+        face, redis = None if errand else http_face(settings), redis_bell(settings)
         if face is not None:
             stack.callback(face.close)
         observer = observers(face, tracing_to(settings), stack)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from consumer.errors import StoreRefused
+from consumer.errors import StoreError, StoreRefused
 from consumer.lanes import StepName
 from consumer.replies import Claim
 from consumer.retry import full_jitter
@@ -30,7 +30,10 @@ class Taken:
 
 
 class Claims:
-    """One worker's claims. `owed`: the jobs that were asked for by name in a call that has had no answer."""
+    """One worker's claims. `owed`: the jobs that were asked for by name in a call that has had no answer.
+
+    `trouble`: why the last call failed.
+    """
 
     def __init__(self, store: Store, max_retries: int | None) -> None:
         self._store = store
@@ -38,6 +41,7 @@ class Claims:
         self._keys: dict[str | None, str] = {}
         self._pauses = full_jitter(base=0.5, cap=15)
         self._looks = full_jitter(base=0.2, cap=5)
+        self.trouble: StoreError | None = None
 
     @property
     def owed(self) -> list[str]:
@@ -61,10 +65,13 @@ class Claims:
             claim = await self._store.claim(
                 how_many, key, running=running, max_retries=self._max_retries, job=job, prefer=prefer
             )
-        except StoreRefused:
-            del self._keys[job]  # it was answered: what it took, its lease brings back
+        except StoreError as error:
+            self.trouble = error
+            if isinstance(error, StoreRefused):
+                del self._keys[job]  # it was answered: what it took, its lease brings back
             raise
         del self._keys[job]
+        self.trouble = None
         self._pauses = full_jitter(base=0.5, cap=15)
         return claim
 

@@ -27,7 +27,7 @@ WORKERS = "workflow_workers_at_a_glance"
 UNREADABLE = "UNREADABLE"
 # After these the same call may work: SQLSTATE classes, PostgREST's own trouble with the database, HTTP statuses of
 # bodies that are no error object (facts/realtime.md §3).
-_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|PGRST00\d|3\d\d|5\d\d|429|408")
+_TRANSIENT = re.compile(r"(08|40|53|55|57|58|XX)\w{3}|25006|PGRST00\d|3\d\d|5\d\d|429|408")
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -146,5 +146,5 @@ def _translated(error: APIError, what: str) -> StoreError:
     code = error.code
     text = f"{what}: {code or 'no code'}: {str(error.message)[:200]}"
     if code is not None and _TRANSIENT.fullmatch(code):
-        return StoreUnavailable(text)
+        return StoreUnavailable(text, code)
     return StoreRefused(text, code)

@@ -70,6 +70,11 @@ class Dispatcher:
         return 0 if self.paused or (self._alone and self.work) else self._lanes.room(len(self.work))
 
     @property
+    def trouble(self) -> StoreError | None:
+        """Why the last claim failed."""
+        return self._claims.trouble
+
+    @property
     def closed(self) -> Closed | None:
         """Why no job is taken now; None when one would be."""
         if self._stopping:
@@ -239,6 +244,7 @@ class Dispatcher:
         return Taken(ids, None if ids else "busy" if claim.alone else self.closed)
 
     def _note_missed(self, claim: Claim, hints: Mapping[str, Ring]) -> None:
+        self.claims += len(claim.jobs)
         if claim.jobs and hints and all(hint.source in UNANNOUNCED for hint in hints.values()):
             self.missed_events += len(claim.jobs)
             logger.warning("{} job(s) claimed that no event had announced", len(claim.jobs))

@@ -69,7 +69,11 @@ class ServiceUnavailable(SetupError):
 
 
 class StoreError(ConsumerError):
-    """The database did not do what was asked."""
+    """The database did not do what was asked. `code` is its SQLSTATE or PGRST code, if it gave one."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnavailable(StoreError):
@@ -77,11 +81,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefused(StoreError):
-    """The database understood the call and refused it: repeating cannot help. `code` is its SQLSTATE or PGRST code."""
-
-    def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
+    """The database understood the call and refused it: repeating cannot help."""
 
     @property
     def about_the_data(self) -> bool:

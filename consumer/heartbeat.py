@@ -18,6 +18,7 @@ from loguru import logger
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
 from consumer.errors import StoreError
+from consumer.inspection import clock_off
 from consumer.job import JsonObject
 from consumer.listener import Listener, ListenerState
 from consumer.replies import Pulse
@@ -38,9 +39,10 @@ class Rhythm:
 
 
 class Heartbeat:
-    """Beats until cancelled. `healthy`: the last beat was answered; `failures` counts those that were not.
+    """Beats until cancelled. `healthy`: the last beat was answered; `trouble`: why it was not.
 
-    `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`); None before the first.
+    `failures` counts those that were not. `pulse` is the last answer, `answered_at` its moment (`time.monotonic()`);
+    None before the first. `clock_off`: how far this host's clock is ahead of the database's, in seconds.
     `sign`: its own sign of life.
     """
 
@@ -59,6 +61,8 @@ class Heartbeat:
         self._awaited_beat = 0
         self.healthy = False
         self.sign = Sign("heartbeat")
+        self.trouble: StoreError | None = None
+        self.clock_off = 0.0
         self.failures = 0
         self.pulse: Pulse | None = None
         self.answered_at: float | None = None
@@ -71,7 +75,7 @@ class Heartbeat:
             try:
                 await self.beat()
             except StoreError as error:
-                self.healthy = False
+                self.healthy, self.trouble = False, error
                 self.failures += 1
                 logger.warning("heartbeat failed: {}", error)
             with suppress(TimeoutError):
@@ -90,8 +94,12 @@ class Heartbeat:
         """
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
+        asked = time.time()
         pulse = await self._store.heartbeat(self._describe())
-        self.healthy, self.pulse, self.answered_at = True, pulse, time.monotonic()
+        self.healthy, self.trouble = True, None
+        self.pulse, self.answered_at = pulse, time.monotonic()
+        if pulse.now is not None:
+            self.clock_off = clock_off(asked, time.time(), pulse.now)
         self._dispatcher.pause(pulse.paused)
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions

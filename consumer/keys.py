@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 
@@ -14,7 +15,7 @@ def unfit(key: str) -> str | None:
     """Why this key cannot be a worker's key; None when it may be one."""
     if not key:
         return "is empty"
-    if not (key.isascii() and key.isprintable()):
+    if not re.fullmatch(r"[!-~]+", key):
         return "holds characters that no key has: copy it whole"
     if key.startswith("sb_publishable_"):
         return "is the publishable key, which may not claim jobs"

@@ -13,7 +13,8 @@ from consumer.ollama_wire import entries
 class LoadedModel:
     """One loaded model: canonical name, bytes in all and on the GPU; `stopping`: it goes once it is idle (fact 6).
 
-    `digest` is that of the model in memory, which a pull since its load may have replaced on the disk.
+    `digest` is that of the model in memory, which a pull since its load may have replaced on the disk. `context`:
+    tokens that it serves; 0 when the server does not say.
     """
 
     name: str
@@ -21,6 +22,7 @@ class LoadedModel:
     size_vram: int
     stopping: bool = False
     digest: str = ""
+    context: int = 0
 
     @property
     def on_gpu(self) -> bool:
@@ -38,13 +40,18 @@ def loaded_models(reply: JsonObject) -> list[LoadedModel]:
     now = datetime.now(UTC)
     return [
         LoadedModel(
-            name, _bytes(entry, "size"), _bytes(entry, "size_vram"), _expired(entry, now), str(entry.get("digest", ""))
+            name,
+            _number(entry, "size"),
+            _number(entry, "size_vram"),
+            _expired(entry, now),
+            str(entry.get("digest", "")),
+            _number(entry, "context_length"),
         )
         for name, entry in entries(reply)
     ]
 
 
-def _bytes(entry: JsonObject, key: str) -> int:
+def _number(entry: JsonObject, key: str) -> int:
     value = entry.get(key)
     return value if type(value) is int else 0
 

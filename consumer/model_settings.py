@@ -89,6 +89,13 @@ class ModelSettings(BaseSettings):
         _ = parts.port  # raises ValueError when it is none
         return value.rstrip("/")
 
+    @field_validator("analyze_model", "generate_model")
+    @classmethod
+    def _is_a_model(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", value.strip()):
+            raise ValueError("is no model's name")
+        return value.strip()
+
     @field_validator("ollama_keep_alive")
     @classmethod
     def _is_a_duration(cls, value: str) -> str:

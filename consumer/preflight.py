@@ -25,6 +25,8 @@ from consumer.replies import Pulse
 from consumer.store import Store
 
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
+# disk_full; read_only_sql_transaction, which a Supabase project with a full disk answers
+_NOT_WRITABLE = frozenset({"53100", "25006"})
 _WRONG_KEY = frozenset({None, "PGRST301", "PGRST302", "PGRST303", "401"})
 
 
@@ -43,6 +45,11 @@ async def check_database(store: Store, url: str, info: JsonObject) -> Pulse:
 
 def explained(error: StoreError, url: str) -> SetupError:
     """A database error as one line for the person who set the worker up."""
+    if error.code in _NOT_WRITABLE:
+        return ServiceUnavailable(
+            f"the database at {url} cannot write ({error.code}): its disk is full or it is read only. "
+            "Free or add disk space, then make it writable again."
+        )
     if not isinstance(error, StoreRefused):
         return ServiceUnavailable(f"SUPABASE_URL: no usable answer from {url} ({error}). Is the project running?")
     if error.code in _MISSING_OBJECT:
@@ -70,10 +77,10 @@ async def check_models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, 
         ServiceUnavailable: the model server does not answer, or a pull failed.
         ConfigurationError: a configured model is not there, or nowhere to be had.
     """
-    found = await _models(ollama, settings)
+    found = await check_server(ollama, settings)
     if settings.pull_missing and (missing := _missing(settings, found)):
         await _pull(ollama, settings, missing)
-        found = await _models(ollama, settings)
+        found = await check_server(ollama, settings)
     if missing := _missing(settings, found):
         pulls = " && ".join(f"ollama pull {name}" for name in missing)
         raise ConfigurationError(
@@ -87,7 +94,12 @@ def _missing(settings: ModelSettings, found: Mapping[str, str]) -> list[str]:
     return [name for name in dict.fromkeys(settings.models.values()) if canonical(name) not in found]
 
 
-async def _models(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
+async def check_server(ollama: Ollama, settings: ModelSettings) -> Mapping[str, str]:
+    """Digest by canonical name of all models that are there.
+
+    Raises:
+        ServiceUnavailable: the model server does not answer.
+    """
     try:
         return await ollama.models()
     except JobError as error:

@@ -43,8 +43,8 @@ class Renewal(Reply):
 class Pulse(Reply):
     """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due.
 
-    `delayed` jobs have yet to become claimable. Both are counted up to 1000. `paused`: an operator has paused this
-    worker.
+    `delayed` jobs have yet to become claimable. Both are counted up to 1000. `now` is the database's clock, in seconds
+    since 1970. `paused`: an operator has paused this worker.
     """
 
     beat: int | None
@@ -52,6 +52,7 @@ class Pulse(Reply):
     delayed: int = 0
     oldest_claimable_seconds: float | None = None
     next_due_in: float | None = None
+    now: float | None = None
     paused: bool = False
 
 
@@ -173,3 +174,28 @@ class JobLine(Reply):
     nodes: int | None
     error_code: str | None
     error_start: str | None
+
+
+class Inspection(Reply):
+    """What the database says about its schema (sql_migrations/23): lists name what is missing, open or too much.
+
+    `version`: the last migration whose parts are all there, up to the first gap. `now`: seconds since 1970.
+    """
+
+    now: float
+    server: str
+    version: int | None
+    missing: list[str]
+    published: bool
+    unpublished: list[str]
+    logical: bool
+    without_identity: list[str]
+    rights_missing: list[str]
+    rights_excess: list[str]
+    open_tables: list[str]
+    foreign_policies: list[str]
+    bypasses_rls: bool
+    invalid_indexes: list[str]
+    broadcasts: bool
+    read_only: bool
+    bytes: int

@@ -24,20 +24,8 @@ from consumer.job import JOB_ID_PATTERN
 from consumer.keys import unfit
 from consumer.model_settings import ModelSettings, Seconds
 from consumer.redis_url import unusable
+from consumer.wrong_setting import sentence
 
-_HINTS = {
-    "SUPABASE_URL": "Set it to the project's URL, e.g. https://<ref>.supabase.co (or start `consumer dev`).",
-    "SUPABASE_SERVICE_ROLE_KEY": "Set it to the project's secret key (sb_secret_… or the legacy service_role JWT).",
-    "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
-    "REDIS_URL": "Write redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or leave it out.",
-    "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
-    "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
-    "SUPABASE_JWT_SECRET": "Copy it from the project's JWT settings, or leave it out where keys are asymmetric.",
-    "HTTP_CORS_ORIGINS": "Write scheme and host, with commas between, e.g. https://app.example.org",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "Set it to a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318.",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "Set it to the whole URL, e.g. http://127.0.0.1:4318/v1/traces.",
-    "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
-}
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
 SHORTEST_TOKEN = 16
@@ -216,16 +204,11 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
             Path(file).open("rb").close()  # one that is named must be there
         return kind(**{"_env_file": file, **overrides})
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+        defaults = {name: field.default for name, field in kind.model_fields.items()}
+        raise ConfigurationError("\n".join(sentence(dict(item), defaults) for item in error.errors())) from None
     except OSError as error:
         raise ConfigurationError(
             f"{file}: cannot be read ({error.strerror}). Let this user read it, or do without it."
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
-
-
-def _sentence(item: dict[str, Any]) -> str:
-    variable = str(item["loc"][0]).upper() if item["loc"] else "settings"
-    reason = "is not set" if item["type"] == "missing" else str(item["msg"]).removeprefix("Value error, ")
-    return f"{variable}: {reason}. {_HINTS.get(variable, '')}".rstrip()

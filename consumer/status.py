@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.heartbeat import Heartbeat
+from consumer.inspection import Defect, clock_defect
+from consumer.inspector import Inspector
 from consumer.job import JsonObject
 from consumer.lanes import Lanes
 from consumer.listener import Listener
+from consumer.preflight import explained
 from consumer.recovery import Recovery
 from consumer.runner import Runner
 from consumer.settings import Settings
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from consumer.redis_bell import RedisBell
 
 MODEL_SERVER_STATES = ("working", "suspect", "given up")
+_LOOK_AT_REALTIME = "Is Realtime switched on, and does it run? Try it: consumer doctor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Status:
     listener: Listener
     announcer: Announcer
     heartbeat: Heartbeat
+    inspector: Inspector
     dispatcher: Dispatcher
     runner: Runner
     lanes: Lanes
@@ -94,6 +99,13 @@ class Status:
             "redis_available": self._redis_available,
             "model_server": {**self._model_server(), "models": self._models()},
             "tasks": len(asyncio.all_tasks()),
+            "heartbeat_seconds": self.settings.heartbeat_seconds,
+            # that it can be written means that the database is there
+            "health": {
+                "status": "degraded" if (reasons := self._own_reasons()) else "healthy",
+                "reasons": reasons,
+                "warnings": self._warnings(),
+            },
         }
 
     @property
@@ -119,7 +131,10 @@ class Status:
             "version": identity()["version"],
             "ollama_url": self.settings.ollama_local_url,
             "redis_available": self._redis_available,
-            "database": {"ok": self.heartbeat.healthy},
+            "database": {
+                "ok": self.heartbeat.healthy and not any(defect.stops_work for defect in self.inspector.defects),
+                "clock_off_seconds": round(self.heartbeat.clock_off, 3),
+            },
             "realtime": {"ok": not self._deaf, "state": self.listener.state.value, "trouble": self._deaf},
             "model_server": {"ok": self.recovery.trouble is None, **self._model_server()},
             "models": self._models(),
@@ -152,20 +167,37 @@ class Status:
         return self.announcer.degraded
 
     def _reasons(self) -> list[str]:
-        reasons = []
+        url, trouble = self.settings.supabase_url, self.heartbeat.trouble
+        if trouble is not None:
+            return [f"database: {explained(trouble, url)}", *self._own_reasons()]
         if not self.heartbeat.healthy:
-            url = self.settings.supabase_url
-            reasons.append(f"database: the last heartbeat was not answered; is the project at {url} running?")
+            return [f"database: no heartbeat has been answered yet; is {url} running?", *self._own_reasons()]
+        return self._own_reasons()
+
+    def _own_reasons(self) -> list[str]:
+        """All but the database's being away."""
+        reasons = [str(defect) for defect in self._defects(stops_work=True)]
+        if self.heartbeat.healthy and self.dispatcher.trouble is not None:
+            reasons.append(f"claims: {explained(self.dispatcher.trouble, self.settings.supabase_url)}")
         if self._deaf:
-            reasons.append(f"realtime: jobs are found by heartbeat only ({self._deaf})")
+            reasons.append(f"realtime: jobs are found by heartbeat only ({self._deaf}). {_LOOK_AT_REALTIME}")
+        if self.stopping():
+            grace = self.settings.shutdown_grace
+            reasons.append(f"draining: no job is taken any more, those in work have {grace:g} s. Start another worker")
         if self.dispatcher.paused:
             reasons.append(f"{self.paused}.")
         if trouble := self.recovery.trouble:
             reasons.append(f"model server: no job is taken because of model {trouble.model!r}: {trouble.why}")
         return reasons
 
+    def _defects(self, *, stops_work: bool) -> list[Defect]:
+        clock = clock_defect(self.heartbeat.clock_off)
+        found = [*self.inspector.defects, *([clock] if clock else [])]
+        return [defect for defect in found if defect.stops_work is stops_work]
+
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
+        alarms += map(str, self._defects(stops_work=False))
         if looked_into := self.recovery.suspicion:
             alarms.append(f"looking into the model server: {looked_into}")
         if self.redis is not None and self.redis.trouble:

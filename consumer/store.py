@@ -16,7 +16,7 @@ from typing import Any
 from consumer.database import JOBS, WORKERS, Database, as_object, parsed
 from consumer.errors import StoreUnavailable
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.replies import Audit, Claim, Decision, Paused, Pulse, Reconciliation, Renewal
+from consumer.replies import Audit, Claim, Decision, Inspection, Paused, Pulse, Reconciliation, Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,10 @@ class Store:
         elif since is not None:
             arguments["p_since"] = since.isoformat()
         return parsed(Audit, await self._rpc("audit_workflow_jobs", arguments))
+
+    async def inspect(self) -> Inspection:
+        """What is missing or wrong in the database, by its own catalogue; also its clock."""
+        return parsed(Inspection, await self._rpc("inspect_workflow_schema", {}))
 
     async def job_row(self, job_id: str) -> JsonObject | None:
         """The whole row, or None when there is none that this caller may see."""

@@ -21,6 +21,7 @@ from consumer.doorbell import Doorbell
 from consumer.errand import Errand
 from consumer.errors import StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
+from consumer.inspector import Inspector
 from consumer.lanes import Batching, Lanes
 from consumer.listener import Listener, ListenerTimings
 from consumer.metrics import Observer
@@ -83,10 +84,11 @@ class Worker:
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
-        self.announcer = Announcer(self.listener, self._say, patience=settings.heartbeat_seconds)
+        self.announcer = Announcer(self.listener, self._announced, patience=settings.heartbeat_seconds)
+        self.inspector = Inspector(store, self.heartbeat.soon, again=2 * settings.heartbeat_seconds)
         self.status = Status(
-            settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
-            self.recovery, self.speeds, self.redis, self._stop.is_set,
+            settings, self.listener, self.announcer, self.heartbeat, self.inspector, self.dispatcher, self.runner,
+            self.lanes, self.recovery, self.speeds, self.redis, self._stop.is_set,
         )  # fmt: skip
         self.service = Service(self.status, (self.heartbeat.sign, self.dispatcher.sign, self.reconciler.sign))
         self.runner.on_change = self.service.changed
@@ -117,6 +119,7 @@ class Worker:
             services = [
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
+                tasks.create_task(self.service.run(), name="service"),
             ]
             if errand is None:
                 services += self._doorbells(tasks)
@@ -136,7 +139,7 @@ class Worker:
             tasks.create_task(self.reconciler.run(), name="reconciler"),
             tasks.create_task(self.announcer.run(), name="announcer"),
             tasks.create_task(self.dispatcher.run(), name="dispatcher"),
-            tasks.create_task(self.service.run(), name="service"),
+            tasks.create_task(self.inspector.run(), name="inspector"),
         ]
         if self.redis is not None:
             started.append(tasks.create_task(self.redis.run(), name="redis"))
@@ -152,6 +155,7 @@ class Worker:
         self.service.changed()
         logger.info("stopping: no more claims, {} job(s) in work, grace {:g} s", len(self.runner.running), grace)
         self.dispatcher.stop()
+        self.heartbeat.soon()
         async with asyncio.TaskGroup() as waits:
             drained = waits.create_task(self.dispatcher.drained(), name="drained")
             hurried = waits.create_task(self._hurry.wait(), name="hurried")
@@ -166,6 +170,11 @@ class Worker:
         self._say()
         if self.recovery.trouble is None:
             self.bell.ring("recovered")
+
+    def _announced(self) -> None:
+        self._say()
+        if self.announcer.degraded:
+            self.inspector.look()
 
     def _say(self) -> None:
         """How the worker is has changed: tell systemd, and the worker's row."""

@@ -121,6 +121,9 @@ class Catalog:
         return tuple(node.name for node in self if node.trigger)
 
 
+_CORRECT = "Correct it by schemas/catalog.schema.json."
+
+
 @cache
 def _shipped() -> Catalog:
     text = files(__package__).joinpath("catalog.json").read_text("utf-8")
@@ -130,15 +133,15 @@ def _shipped() -> Catalog:
 def _read(path: Path) -> object:
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"is no JSON text in UTF-8 ({error})"
         raise ConfigurationError(f"WORKFLOW_CATALOG: {path}: {reason}. Give a readable JSON file.") from error
 
 
 def _types(document: Any, source: str) -> dict[str, NodeType]:
     error = next(iter(checker("catalog").iter_errors(document)), None)
     if error is not None:
-        raise ConfigurationError(f"WORKFLOW_CATALOG: {source}: {error.json_path}: {error.message[:200]}")
+        raise ConfigurationError(f"WORKFLOW_CATALOG: {source}: {error.json_path}: {error.message[:200]}. {_CORRECT}")
     types: dict[str, NodeType] = {}
     for category in document["categories"]:
         for raw in category["types"]:

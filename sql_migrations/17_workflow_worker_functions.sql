@@ -336,7 +336,7 @@ begin
     returning w.beat into v_beat;
   end if;
   return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat,
-    'paused', workflow_private.is_paused(p_worker));
+    'paused', workflow_private.is_paused(p_worker), 'now', extract(epoch from clock_timestamp())::double precision);
 end
 $$;
 comment on function public.heartbeat_workflow_worker is

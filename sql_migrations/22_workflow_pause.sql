@@ -37,7 +37,9 @@ select
   end as state,
   w.paused_at, w.busy_with, w.realtime, w.info -> 'model_server' ->> 'state' as model_server,
   w.hostname, w.pid, w.version, w.started_at, w.last_seen_at,
-  extract(epoch from now() - w.last_seen_at)::double precision as seen_seconds_ago, w.models
+  extract(epoch from now() - w.last_seen_at)::double precision as seen_seconds_ago, w.models,
+  -- as its own /health says it; null: of an older version
+  w.info -> 'health' as health, (w.info ->> 'heartbeat_seconds')::double precision as heartbeat_seconds
 from public.workflow_workers w;
 comment on view public.workflow_workers_at_a_glance is 'One line per worker: what it does now. away: no heartbeat for 2 minutes.';
 

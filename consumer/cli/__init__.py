@@ -9,6 +9,7 @@ import click
 
 from consumer.cli.bench import bench
 from consumer.cli.configure import completion, config
+from consumer.cli.doctor import doctor, health
 from consumer.cli.evaluate import evaluate
 from consumer.cli.fleet import pause, resume, workers
 from consumer.cli.group import Commands
@@ -35,7 +36,7 @@ def main() -> None:
 for command in (
     run, dev, demo,
     submit, status, watch, show, cancel, retry, jobs, process, poll,
-    workers, pause, resume, reconcile, audit, replay, prune,
+    doctor, health, workers, pause, resume, reconcile, audit, replay, prune,
     validate, evaluate,
     config, bench, completion, unit,
 ):  # fmt: skip

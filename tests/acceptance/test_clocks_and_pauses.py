@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -17,19 +15,10 @@ from tests.engine import JOBS
 from tests.held import EVENTS, HeldStack
 from tests.processes import running_worker
 from tests.waiting import eventually
+from tests.wall_clock import HERE, shifted
 
 TWO_LEASES = 2 * float(QUIET["LEASE_SECONDS"])
-HERE = (platform.system(), platform.machine())
 PROMPT = "the sleeper of this test"
-
-
-def shifted(by: str) -> dict[str, str]:
-    """The environment of a process whose wall clock, and only that, is off."""
-    spec = find_spec("libfaketime")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    library = Path(spec.submodule_search_locations[0], "vendor", "libfaketime", "src", "libfaketime.so.1")
-    return {"LD_PRELOAD": str(library), "FAKETIME": by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def is_stopped(worker: Worker) -> bool:

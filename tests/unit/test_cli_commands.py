@@ -38,9 +38,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "bench", "cancel", "completion", "config", "demo", "dev", "eval", "jobs", "pause", "poll", "process",
-        "prune", "reconcile", "replay", "resume", "retry", "run", "show", "status", "submit", "unit", "validate",
-        "watch", "workers",
+        "audit", "bench", "cancel", "completion", "config", "demo", "dev", "doctor", "eval", "health", "jobs", "pause",
+        "poll", "process", "prune", "reconcile", "replay", "resume", "retry", "run", "show", "status", "submit", "unit",
+        "validate", "watch", "workers",
     ]  # fmt: skip
 
 
