@@ -22,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from consumer import http_errors, http_jobs
+from consumer import http_errors, http_jobs, http_page, page_files
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
 from consumer.hosts import Place, is_loopback
 from consumer.http_guard import Guard
@@ -37,8 +37,8 @@ MOST_CONNECTIONS = 100
 # Seconds that answers under way may take when the worker ends.
 LAST_ANSWERS = 2
 # Asked without the token; one that ends with a slash stands for all that begin so.
-OPEN = ("/healthz", "/readyz")
-ROUTERS = (http_jobs.router,)
+OPEN = ("/healthz", "/readyz", *page_files.OPEN)
+ROUTERS = (http_jobs.router, http_page.router)
 READ = ["GET", "HEAD"]
 
 
@@ -64,7 +64,8 @@ class Face:
     async def serving(self, status: Status, store: Store) -> AsyncIterator[None]:
         """Answer meanwhile; requests that came before are answered first."""
         self.observer.read(status)
-        app = Guard(build(Parts(status, self.observer, store)), self.place.host, self._token, OPEN)
+        parts = Parts(status, self.observer, store)
+        app = Guard(build(parts), self.place.host, self._token, OPEN)
         server = _Quiet(
             uvicorn.Config(
                 app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
@@ -77,6 +78,7 @@ class Face:
         try:
             yield
         finally:
+            parts.over.set()
             server.over.set()
             await work
 

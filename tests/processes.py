@@ -19,8 +19,13 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """A clean environment: nothing of the developer's own settings reaches the process under test."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ} | {"LOG_FORMAT": "json"} | dict(extra)
+    """A clean environment: nothing of the developer's own settings reaches the process under test.
+
+    It runs the code of this checkout, wherever the packages are installed; a `PYTHONPATH` of `extra` comes before.
+    """
+    paths = [extra["PYTHONPATH"]] if "PYTHONPATH" in extra else []
+    ours = {"LOG_FORMAT": "json", **extra, "PYTHONPATH": os.pathsep.join([*paths, str(ROOT)])}
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | ours
 
 
 def run_consumer(

@@ -1,0 +1,121 @@
+// The table of jobs: in work, next in the queue, newest ended and newest failed.
+
+import { byId, capped, h, keyed, setText, span, ticking, words } from "./dom.js";
+
+const GROUPS = [
+  ["in_work", "In work"],
+  ["waiting", "Waiting"],
+  ["finished", "Ended"],
+  ["failed", "Failed"],
+];
+// How many of each group are shown among all of them.
+const AMONG_ALL = { in_work: 50, waiting: 6, finished: 12, failed: 0 };
+const EMPTY = {
+  all: ["No jobs yet. Let a user insert a row, or try: ", 'consumer submit "When the form is sent, tell #sales on Slack"'],
+  in_work: ["Nothing is in work. Waiting jobs are taken at once by a free worker. Look closer: ", "consumer status JOB_ID"],
+  waiting: ["Nothing waits. Add a job: ", 'consumer submit "Every morning at 9, mail me the orders"'],
+  finished: ["No job has ended yet. Follow one: ", "consumer watch"],
+  failed: ["No job has failed. If one does, what to do stands here."],
+};
+const PILLS = {
+  processing: ["busy", "in work"],
+  pending: ["wait", "waiting"],
+  completed: ["ok", "completed"],
+  failed: ["bad", "failed"],
+  cancelled: ["off", "cancelled"],
+};
+
+let chosen = "all";
+
+export function filterJobs(changed) {
+  const choices = [["all", "All"], ...GROUPS];
+  byId("filter").append(...choices.map(([name, label]) => h("label", {},
+    h("input", { type: "radio", name: "which", value: name, checked: name === chosen, onchange: () => { chosen = name; changed(); } }),
+    h("span", {}, label, h("b", { class: "count", "data-count": name })))));
+}
+
+export function showJobs(parts) {
+  if (!parts.in_work || !parts.queue) return;
+  const { queue } = parts;
+  counts({ in_work: queue.in_work, waiting: queue.claimable + queue.delayed });
+  const shown = GROUPS.map(([name, label]) => [name, label, chosen === "all" ? parts[name].slice(0, AMONG_ALL[name]) : chosen === name ? parts[name] : []])
+    .filter(([, , jobs]) => jobs.length);
+  const table = byId("jobs");
+  keyedBodies(table, shown, queue);
+  table.hidden = !shown.length;
+  const empty = byId("jobs-empty");
+  empty.hidden = shown.length > 0;
+  const [text, command] = EMPTY[chosen];
+  if (empty.dataset.of !== chosen) empty.replaceChildren(text, ...(command ? [h("code", {}, command)] : []));
+  empty.dataset.of = chosen;
+}
+
+function counts(known) {
+  for (const element of document.querySelectorAll("[data-count]")) {
+    const count = known[element.dataset.count];
+    setText(element, count ? ` ${capped(count)}` : "");
+  }
+}
+
+function keyedBodies(table, groups, queue) {
+  const focused = document.activeElement?.getAttribute?.("href");
+  const heads = new Map([...table.tBodies].map((body) => [body.dataset.key, body]));
+  for (const [name, label, jobs] of groups) {
+    const body = heads.get(name) ?? h("tbody", { "data-key": name, role: "rowgroup" });
+    heads.delete(name);
+    table.append(body);
+    const rows = [{ title: groupTitle(name, label, jobs.length, queue), id: `title ${name}` }, ...jobs];
+    keyed(body, rows, (job) => job.id, (job) => (job.title ? titleRow() : jobRow(job)), (row, job) =>
+      job.title ? setText(row.firstChild, job.title) : update(row, job));
+  }
+  heads.forEach((body) => body.remove());
+  // a job that has gone to another group keeps the focus
+  if (focused && document.activeElement === document.body) table.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function groupTitle(name, label, shown, queue) {
+  const all = { in_work: queue.in_work, waiting: queue.claimable + queue.delayed }[name];
+  if (all > shown) return `${label}: ${name === "waiting" ? "next" : "first"} ${shown} of ${capped(all)}`;
+  return name === "finished" || name === "failed" ? `${label}: newest ${shown}` : label;
+}
+
+const titleRow = () => h("tr", { class: "group", role: "row" }, h("th", { colspan: 4, scope: "rowgroup", role: "rowheader" }));
+
+function jobRow(job) {
+  const role = "cell"; // said outright, because a phone shows rows as blocks
+  return h("tr", { class: "job", role: "row" },
+    h("td", { role }, h("span", { class: "pill" })),
+    h("td", { role, class: "request" }, h("a", { href: `#job/${job.id}` }), h("span", { class: "mono faint id" }, job.id)),
+    h("td", { role, class: "progress" }),
+    h("td", { role, class: "when" }));
+}
+
+function update(row, job) {
+  const text = JSON.stringify(job);
+  if (row.dataset.was === text) return;
+  row.dataset.was = text;
+  const [state, request, progress, when] = row.children;
+  const [kind, label] = PILLS[job.status] ?? ["off", job.status];
+  state.firstChild.className = `pill ${kind}`;
+  setText(state.firstChild, job.cancel_requested && job.status === "processing" ? "cancelling" : label);
+  setText(request.firstChild, job.prompt.trim() || job.id);
+  progress.replaceChildren(...progressOf(job));
+  when.replaceChildren(whenOf(job));
+}
+
+function progressOf(job) {
+  if (job.status === "processing") {
+    const value = job.progress ?? 0;
+    return [h("progress", { max: 100, value, "aria-label": `Progress of ${job.id}` }), h("span", { class: "small" }, `${words(job.phase)} ${value} %`)];
+  }
+  if (job.status === "failed") return [h("span", { class: "code" }, job.code ?? "?")];
+  if (job.status === "completed") return [h("span", { class: "small" }, `took ${span(Date.parse(job.finished_at) - Date.parse(job.started_at))}`)];
+  if (job.status === "pending" && job.attempt) return [h("span", { class: "small" }, `after ${job.attempt} ${job.attempt === 1 ? "attempt" : "attempts"}`)];
+  return [job.priority ? h("span", { class: "small" }, `priority ${job.priority}`) : ""];
+}
+
+function whenOf(job) {
+  if (job.status === "processing") return ticking(job.started_at, (text) => `for ${text}`);
+  if (job.finished_at) return ticking(job.finished_at, (text) => `${text} ago`);
+  return ticking(job.created_at, (text) => `for ${text}`);
+}
