@@ -77,16 +77,17 @@ class Feed:
                         await changed.wait()
 
     async def job(self, job_id: str) -> JsonObject | None:
-        """One job's row, asked for once per `LOOK` for all who look at it; one look at a time.
+        """One job's row, no older than the last look at the queue; asked for once for all who look at it then.
 
         Raises:
             StoreError: the database did not answer.
         """
         async with self._job_looking:
-            known, at, row = self._job
-            if known != job_id or at <= _clock() - LOOK:
+            known, asked, row = self._job
+            if known != job_id or asked < max(self._looked, _clock() - LOOK):
+                asked = _clock()
                 row = await self._database.call("workflow_page_job", {"p_job": job_id})
-                self._job = (job_id, _clock(), row)
+                self._job = (job_id, asked, row)
             return row
 
     @asynccontextmanager

@@ -53,9 +53,12 @@ function followHash() {
 }
 
 function closed() {
+  const link = shown && byId("jobs").querySelector(`a[href="#job/${shown.id}"]`);
   forget();
   byId("job").replaceChildren();
   if (location.hash.startsWith("#job/")) history.pushState(null, "", location.pathname + location.search);
+  // where it was opened from may be gone: its row moves when the job ends
+  if (document.activeElement === document.body) link?.focus();
 }
 
 function forget() {
