@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -75,6 +75,17 @@ class Database:
         query = self._client.table(table).select("*").eq("id", row_id).limit(1).retry(False)
         rows = await self._execute(query, f"reading {table}")
         return as_object(rows[0]) if isinstance(rows, list) and rows else None
+
+    async def rows(self, view: str, kind: type[_Answer], narrowed: Callable[[Any], Any]) -> list[_Answer]:
+        """The rows of a view or table, read into `kind`, whose fields are the columns that are asked for.
+
+        `narrowed` gets postgrest's query and adds filters, order and limit to it.
+        """
+        query = self._client.table(view).select(",".join(kind.model_fields))
+        found = await self._execute(narrowed(query).retry(False), f"reading {view}")
+        if not isinstance(found, list):
+            raise StoreUnavailable("something other than PostgREST answered")
+        return [parsed(kind, row) for row in found]
 
     async def _execute(self, query: Any, what: str) -> Any:
         """Run a query. A caller that is cancelled leaves it alone: it ends by its own clocks.

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar, Literal, NamedTuple
 
-EX_UNAVAILABLE, EX_CONFIG = 69, 78
+from consumer.sysexits import EX_CONFIG, EX_UNAVAILABLE
 
 Clock = Literal["load", "first_token", "between_tokens", "total"]
 

@@ -17,15 +17,17 @@ from typing import Any
 
 from loguru import logger
 from realtime import AsyncRealtimeClient
+from realtime.types import RealtimePostgresChangesListenEvent
 
 from consumer.doorbell import Source
 from consumer.faults import FaultPoint, reached
 from consumer.loss import Loss
 from consumer.realtime_client import new_client
 from consumer.retry import full_jitter
-from consumer.session import Ears, Feed, Session
+from consumer.session import Binding, Feed, Session
 
 HOUR = 3600.0
+_LONGEST_ID = 64
 
 
 class ListenerState(StrEnum):
@@ -72,8 +74,11 @@ class Listener:
         client_factory: Callable[[str, str], AsyncRealtimeClient] = new_client,
     ) -> None:  # fmt: skip
         self._connect = lambda: client_factory(realtime_url, key)
-        self._feed = Feed(worker_id, table, workers_table, broadcast_topic)
-        self._ears = Ears(self._on_ring, self._on_ready, self._on_row, on_poke)
+        self._worker_id = worker_id
+        insert, any_change = RealtimePostgresChangesListenEvent.Insert, RealtimePostgresChangesListenEvent.All
+        inserts = Binding(table, insert, self._on_insert)
+        own_row = Binding(workers_table, any_change, self._on_row, f"worker_id=eq.{worker_id}")
+        self._feed = Feed((inserts, own_row), self._on_ready, self._on_ring, broadcast_topic, self._on_poke)
         self._tell_ring, self._tell_ready, self._tell_canary, self._tell_poke = on_ring, on_ready, on_canary, on_poke
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
@@ -154,7 +159,7 @@ class Listener:
     def _begin(self, group: asyncio.TaskGroup) -> Session:
         self._sessions += 1
         session = Session(
-            self._sessions, self._connect, self._feed, self._ears,
+            self._sessions, self._connect, self._feed,
             ready_timeout=self._timings.ready_timeout, close_timeout=self._timings.close_timeout,
         )  # fmt: skip
         self._live.append(session)
@@ -188,7 +193,10 @@ class Listener:
             logger.warning("{}: {}; next try in {:.1f} s", what, session.loss.reason, delay)
         await asyncio.sleep(delay)
 
-    def _on_ring(self, source: Source, job_id: str | None) -> None:
+    def _on_insert(self, record: dict[str, Any]) -> None:
+        self._on_ring("postgres_changes", _job_id(record.get("id")))
+
+    def _on_ring(self, source: Source, job_id: str | None = None) -> None:
         reached(FaultPoint.EVENT_HEARD)
         self._tell_ring(source, job_id)
 
@@ -196,6 +204,10 @@ class Listener:
         self._last_error = None
         self._better.set()
         self._tell_ready()
+
+    def _on_poke(self, worker_id: object) -> None:
+        if worker_id == self._worker_id:
+            self._tell_poke()
 
     def _on_row(self, record: dict[str, Any]) -> None:
         beat, poked_at = record.get("beat"), record.get("poked_at")
@@ -207,3 +219,7 @@ class Listener:
         if poked_at is not None and poked_at != self._poked_at:
             self._poked_at = poked_at
             self._tell_poke()
+
+
+def _job_id(value: object) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict
 
 from consumer.job import JsonObject
+
+ENDED = ("completed", "failed", "cancelled")
+# How much of an error message the view gives (sql_migrations/20).
+ERROR_START = 200
 
 
 class Reply(BaseModel):
@@ -85,3 +91,71 @@ class Audit(Reply):
     violation_count: int
     offending_jobs: int
     violations: list[AuditViolation]
+
+
+class JobState(Reply):
+    """How a job is doing: what changes while it is in work. `preview_nodes` are labels, in order, so far.
+
+    What a truncated event leaves out is None (traces/realtime.md: over 1 MiB it keeps only values up to 64 bytes).
+    """
+
+    id: str
+    status: str
+    progress_percentage: int | None = None
+    current_phase: str | None = None
+    attempt: int = 0
+    retry_count: int = 0
+    worker_id: str | None = None
+    updated_at: datetime
+    preview_nodes: list[object] | None = None
+    error_code: str | None = None
+    error_start: str | None = None
+
+    @classmethod
+    def of_row(cls, row: JsonObject) -> JobState:
+        """The state of a whole row, as an event brings it or `job_row` reads it.
+
+        Raises:
+            ValidationError: it is no row of a job.
+        """
+        details, preview = (row.get(name) or {} for name in ("error_details", "preview"))
+        start = (row.get("error_message") or "")[:ERROR_START] or None
+        return cls.model_validate(
+            {**row, "error_code": details.get("code"), "error_start": start, "preview_nodes": preview.get("nodes")}
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is in a terminal state."""
+        return self.status in ENDED
+
+
+class JobLine(Reply):
+    """One job without its large values, as the view `workflow_jobs_at_a_glance` has it; times by the database's clock.
+
+    `prompt_start` has at most 120 characters, `error_start` 200. `waited_seconds` until the first attempt, or now;
+    `worked_seconds` from there to the end, or now. `nodes` counts those of the finished workflow.
+    """
+
+    id: str
+    user_id: str | None
+    status: str
+    mode: str
+    prompt_start: str
+    priority: int
+    progress_percentage: int | None
+    current_phase: str | None
+    attempt: int
+    retry_count: int
+    max_retries: int
+    worker_id: str | None
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    waited_seconds: float
+    worked_seconds: float | None
+    nodes: int | None
+    error_code: str | None
+    error_start: str | None

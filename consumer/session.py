@@ -1,18 +1,20 @@
 """One Realtime connection from connect to close: a fresh client, one socket, its own topic (design rules 3 and 5).
 
-Made and watched by the listener, which never repairs a session: it drops it and makes another. The client's own repairs
-(rejoin timers, reconnects) are the way into its "alive but deaf" states (facts/realtime.md §1.3, B1–B8), so anything
-unexpected ends the session. Callbacks run inside the socket's reader: they are synchronous, never raise, and only ring.
+Made and watched by the listener and by `watching`, which never repair a session: they drop it and make another. The
+client's own repairs (rejoin timers, reconnects) are the way into its "alive but deaf" states (facts/realtime.md §1.3,
+B1–B8), so anything unexpected ends the session. Callbacks run inside the socket's reader: they are synchronous, never
+raise, and only ring.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from loguru import logger
@@ -34,29 +36,30 @@ from consumer.realtime_client import abandon, client_tasks, close_client, hush
 LOOK_EVERY = 5.0
 # The events of the broadcast topic: work for whoever is free, and a word to one worker.
 PENDING_EVENT, POKE_EVENT = "job_pending", "worker_poke"
-_LONGEST_ID = 64
+
+
+class Binding(NamedTuple):
+    """Changes of a table to hear of: which, of which rows (as `id=eq.a`; None: all), and who is told the new row."""
+
+    table: str
+    event: RealtimePostgresChangesListenEvent
+    on_row: Callable[[dict[str, Any]], None]
+    rows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What a session listens to: inserts into `table`, the worker's own row, and a private broadcast topic."""
+    """What a session listens to, and whom it calls, synchronously.
 
-    worker_id: str
-    table: str
-    workers_table: str
-    broadcast_topic: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """What a session calls, synchronously: a doorbell rang, the feed (re)starts, the worker's own row changed or it
-    was poked by broadcast.
+    `on_ready` when the feed (re)starts; `on_ring` for what may have been an event and names no row. On the private
+    `broadcast_topic`, if one is named, that is a job, and `on_poke` is told the worker that is meant.
     """
 
-    on_ring: Callable[[Source, str | None], None]
+    bindings: tuple[Binding, ...]
     on_ready: Callable[[], None]
-    on_row: Callable[[dict[str, Any]], None]
-    on_poke: Callable[[], None]
+    on_ring: Callable[[Source], None]
+    broadcast_topic: str | None = None
+    on_poke: Callable[[object], None] = lambda worker_id: None
 
 
 class Session:
@@ -66,7 +69,7 @@ class Session:
     """
 
     def __init__(
-        self, number: int, connect: Callable[[], AsyncRealtimeClient], feed: Feed, ears: Ears,
+        self, number: int, connect: Callable[[], AsyncRealtimeClient], feed: Feed,
         *, ready_timeout: float, close_timeout: float,
     ) -> None:  # fmt: skip
         self.number = number
@@ -76,7 +79,6 @@ class Session:
         self.broadcast_ready = False
         self._connect = connect
         self._feed = feed
-        self._ears = ears
         self._ready_timeout = ready_timeout
         self._close_timeout = close_timeout
         self._step = "connecting"
@@ -122,8 +124,8 @@ class Session:
                 await self.opened.wait()
         except Exception as error:
             self.end(loss_from_error(error, self._step))
-        if self.ready:
-            await self._subscribe_to_broadcast()
+        if self.ready and self._feed.broadcast_topic is not None:
+            await self._subscribe_to_broadcast(self._feed.broadcast_topic)
 
     async def _subscribe(self) -> None:
         client = self._client = self._connect()
@@ -132,17 +134,15 @@ class Session:
             task.add_done_callback(self._on_task_done)
         self._step = "joining"
         channel = self._channel = client.channel(f"jobs-{uuid4()}")
-        insert, any_change = RealtimePostgresChangesListenEvent.Insert, RealtimePostgresChangesListenEvent.All
-        own_row = f"worker_id=eq.{self._feed.worker_id}"
-        channel.on_postgres_changes(insert, self._guard(self._on_insert), self._feed.table, "public")
-        channel.on_postgres_changes(any_change, self._guard(self._on_row), self._feed.workers_table, "public", own_row)
+        for table, event, on_row, rows in self._feed.bindings:
+            channel.on_postgres_changes(event, self._guard(_record_to(on_row)), table, "public", rows)
         channel.on_system(self._guard(self._on_system))
         await channel.subscribe(self._guard(self._on_state))
 
-    async def _subscribe_to_broadcast(self) -> None:
+    async def _subscribe_to_broadcast(self, topic: str) -> None:
         """The faster doorbell, a bonus: where it cannot be had, it is left out until the next session."""
         assert self._client is not None
-        self._broadcast = self._client.channel(self._feed.broadcast_topic, _private())
+        self._broadcast = self._client.channel(topic, _private())
         self._broadcast.on_broadcast(PENDING_EVENT, self._guard(self._on_broadcast))
         self._broadcast.on_broadcast(POKE_EVENT, self._guard(self._on_poke))
         try:
@@ -176,20 +176,13 @@ class Session:
         self.ready_since = self.ready_since or time.monotonic()
         self.opened.set()
         logger.info("Realtime session {} is {}", self.number, "subscribed again" if again else "ready")
-        self._ears.on_ready()
-
-    def _on_insert(self, payload: PostgresChangesPayload) -> None:
-        self._ears.on_ring("postgres_changes", _job_id((payload["data"].get("record") or {}).get("id")))
-
-    def _on_row(self, payload: PostgresChangesPayload) -> None:
-        self._ears.on_row(payload["data"].get("record") or {})
+        self._feed.on_ready()
 
     def _on_broadcast(self, _: BroadcastPayload) -> None:
-        self._ears.on_ring("broadcast", None)
+        self._feed.on_ring("broadcast")
 
     def _on_poke(self, message: BroadcastPayload) -> None:
-        if message["payload"].get("worker_id") == self._feed.worker_id:
-            self._ears.on_poke()
+        self._feed.on_poke(message["payload"].get("worker_id"))
 
     def _on_broadcast_state(self, state: RealtimeSubscribeStates, error: Exception | None = None) -> None:
         if state == RealtimeSubscribeStates.SUBSCRIBED:
@@ -212,8 +205,10 @@ class Session:
         """A frame the client cannot read may have been an event: ring, and say so once."""
         if not self._warned:
             self._warned = True
-            logger.warning("Realtime sent a frame that cannot be read; is SELECT granted on {}?", self._feed.table)
-        self._ears.on_ring("postgres_changes", None)
+            logger.warning(
+                "Realtime sent a frame that cannot be read; is SELECT granted on {}?", self._feed.bindings[0].table
+            )
+        self._feed.on_ring("postgres_changes")
 
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -244,5 +239,9 @@ def _private() -> RealtimeChannelOptions:
     return {"config": {"broadcast": {"ack": False, "self": False}, "presence": None, "private": True}}
 
 
-def _job_id(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
+def _record_to(on_row: Callable[[dict[str, Any]], None]) -> Callable[[PostgresChangesPayload], None]:
+    @functools.wraps(on_row)
+    def hear(payload: PostgresChangesPayload) -> None:
+        on_row(payload["data"].get("record") or {})
+
+    return hear

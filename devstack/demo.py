@@ -22,16 +22,17 @@ from realtime import RealtimePostgresChangesListenEvent
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from consumer.cli.people import refusal
+from consumer.cli.progress import ProgressView
 from consumer.job import JsonObject
 from consumer.ollama import canonical
+from consumer.replies import ENDED, JobState
 from devstack.errors import DevStackError, RefusedPromptError
 from devstack.postgres import die_with_parent
-from devstack.report import Live, print_report, say
+from devstack.report import print_report, say
 from devstack.stack import DevStack, default_home
 
 DEFAULT_PROMPT = "When a customer sends the contact form, save the request to a Google sheet and tell #sales on Slack"
 TABLE = "workflow_generation_jobs"
-TERMINAL = ("completed", "failed", "cancelled")
 # A worker that says what the demo waits for, and that gives its job back at once when the demo is stopped.
 WORKER_SETTINGS = {"LOG_FORMAT": "json", "LOG_LEVEL": "INFO", "HEARTBEAT_SECONDS": "10", "SHUTDOWN_GRACE": "0"}
 # The names under which the embedded model server serves its model; a real one may have others.
@@ -133,12 +134,12 @@ async def _watched(client: AsyncClient, user_id: str, prompt: str) -> JsonObject
     await _cancel_left_overs(client)
     job_id = await _insert(client, prompt)
     say(f"Inserted row {job_id} as a signed-in user: {prompt!r}")
-    with Live() as live:
+    with ProgressView() as view:
         while True:
             record = await _next_change(changed, client, job_id)
             if record.get("id") == job_id:
-                live.show(record)
-            if record.get("id") == job_id and record.get("status") in TERMINAL:
+                view.show(JobState.of_row(record))
+            if record.get("id") == job_id and record.get("status") in ENDED:
                 break
     return await _row(client, job_id)
 
@@ -164,7 +165,7 @@ async def _next_change(changed: asyncio.Queue[JsonObject], client: AsyncClient, 
         return await asyncio.wait_for(changed.get(), PATIENCE)
     except TimeoutError:
         row = await _row(client, job_id)
-        if row["status"] not in TERMINAL:
+        if row["status"] not in ENDED:
             raise DevStackError(f"job {job_id} stands still in {row['current_phase']}; see the worker's log") from None
         return row
 

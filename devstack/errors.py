@@ -2,14 +2,16 @@
 
 from typing import ClassVar
 
+from consumer.sysexits import EX_DATAERR, EX_UNAVAILABLE
+
 
 class DevStackError(Exception):
     """The embedded stack cannot start or do what was asked; the message says why and what to do."""
 
-    exit_code: ClassVar[int] = 69
+    exit_code: ClassVar[int] = EX_UNAVAILABLE
 
 
 class RefusedPromptError(DevStackError):
     """The demo's prompt is not one that the table takes."""
 
-    exit_code = 65
+    exit_code = EX_DATAERR

@@ -1,20 +1,18 @@
-"""What the demo shows: live progress while the job runs, and the finished workflow with its times and figures."""
+"""What the demo shows in the end: the finished workflow with its times and figures."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from consumer.job import JsonObject
 from handlers.graph import draw
 from schemas.catalog import Catalog
+from schemas.clean import one_line
 from schemas.validator import validate_workflow
 
 _console = Console(highlight=False)
@@ -23,50 +21,6 @@ _console = Console(highlight=False)
 def say(text: str) -> None:
     """One line of words."""
     _console.print(Text(text), soft_wrap=True)
-
-
-class Live:
-    """The progress bar and the growing list of what has been generated; plain lines when not on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description:22}"),
-            BarColumn(40),
-            TextColumn("{task.percentage:>3.0f} %"),
-            console=_console,
-        )
-        self._task: TaskID | None = None
-        self._shown: list[str] = []
-        self._last = ""
-
-    def __enter__(self) -> Self:
-        if _console.is_terminal:
-            self._bar.start()
-            self._task = self._bar.add_task("waiting", total=100)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if _console.is_terminal:
-            self._bar.stop()
-
-    def show(self, record: JsonObject) -> None:
-        """Show one state of the row, as an UPDATE event brought it."""
-        phase = record.get("current_phase") or record.get("status") or ""
-        percent = record.get("progress_percentage") or 0
-        if self._task is not None:
-            self._bar.update(self._task, completed=percent, description=str(phase))
-        elif (line := f"{percent:3} %  {phase}") != self._last:
-            self._last = line
-            say(line)
-        labels = [str(label) for label in (record.get("preview") or {}).get("nodes", [])]
-        for label in labels[len(self._shown) :]:
-            say(f"       node {len(self._shown) + 1}: {printable(label)}")
-            self._shown.append(label)
-
-
-def printable(text: str) -> str:
-    """Model text for a terminal: no control characters."""
-    return "".join(char for char in text if char.isprintable())
 
 
 def print_report(row: JsonObject) -> int:
@@ -95,7 +49,7 @@ def _times(row: JsonObject) -> Table:
     table.add_row(f"event ({row['observability'].get('doorbell')}), at the latest", _after(inserted, heard))
     table.add_row("claimed", _after(inserted, claimed))
     for line in row["progress_logs"]:
-        table.add_row(printable(line["message"]), _after(inserted, datetime.fromisoformat(line["timestamp"])))
+        table.add_row(one_line(line["message"], 200), _after(inserted, datetime.fromisoformat(line["timestamp"])))
     table.add_row("finished", _after(inserted, datetime.fromisoformat(row["finished_at"])))
     return table
 

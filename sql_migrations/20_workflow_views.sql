@@ -8,10 +8,14 @@ select
   j.cancel_requested_at is not null as cancel_requested,
   extract(epoch from coalesce(j.started_at, j.finished_at, now()) - j.created_at)::double precision as waited_seconds,
   extract(epoch from coalesce(j.finished_at, now()) - j.started_at)::double precision as worked_seconds,
-  jsonb_array_length(j.workflow_result -> 'nodes') as nodes,
-  j.error_details ->> 'code' as error_code, j.error_message
+  jsonb_array_length(j.workflow_result -> 'nodes') as nodes, j.preview -> 'nodes' as preview_nodes,
+  j.error_details ->> 'code' as error_code, left(j.error_message, 200) as error_start, j.error_message
 from public.workflow_generation_jobs j;
 comment on view public.workflow_jobs_at_a_glance is 'One line per job, without its large values.';
+
+-- The newest jobs, of all or of one status, a page at a time; those of one user have workflow_jobs_of_user.
+create index workflow_jobs_newest on public.workflow_generation_jobs (created_at desc, id desc);
+create index workflow_jobs_newest_of_status on public.workflow_generation_jobs (status, created_at desc, id desc);
 
 create view public.workflow_queue_health with (security_invoker = on) as
 select

@@ -1,7 +1,6 @@
 """The command `consumer`. Thin commands over the same functions that the service uses; data on stdout, words on stderr.
 
-Exit codes follow sysexits: 78 configuration, 69 unavailable, 66 no input, 65 bad data,
-73 a file that cannot be written, 64 usage (click: 2).
+Exit codes: consumer/sysexits.py.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from consumer.cli.local import demo, dev
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.show import replay, show
+from consumer.cli.watch import watch
 from consumer.cli.workflows import validate
 
 
@@ -25,5 +25,10 @@ def main() -> None:
     """
 
 
-for command in (run, dev, demo, submit, status, show, cancel, retry, replay, reconcile, audit, validate, evaluate):
+for command in (
+    run, dev, demo,
+    submit, status, watch, show, cancel, retry,
+    reconcile, audit, replay,
+    validate, evaluate,
+):  # fmt: skip
     main.add_command(command)

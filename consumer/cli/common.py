@@ -6,20 +6,21 @@ import asyncio
 import functools
 import json
 import re
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from consumer.errors import EX_UNAVAILABLE, SetupError, StoreError
+from consumer.errors import SetupError, StoreError
+from consumer.job import JOB_ID_PATTERN
 from consumer.settings import load_settings
+from consumer.sysexits import EX_INTERRUPTED, EX_NOINPUT, EX_UNAVAILABLE
 
 if TYPE_CHECKING:
+    from consumer.settings import ModelSettings
     from consumer.store import Store
 
-EX_DATAERR = 65
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Older than any job, and young enough to be a time in every database.
 LONGEST = timedelta(days=36_500)
@@ -49,7 +50,7 @@ def command(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
         except StoreError as error:
             raise fail(f"the database did not answer as expected ({error}). Try again.", EX_UNAVAILABLE) from error
         except (KeyboardInterrupt, asyncio.CancelledError):
-            raise fail("interrupted", 130) from None
+            raise fail("interrupted", EX_INTERRUPTED) from None
 
     return wrapper
 
@@ -84,7 +85,25 @@ def parse_since(context: click.Context, parameter: click.Parameter, value: str |
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def quiet_logs(settings: ModelSettings) -> None:
+    """Only what is wrong, for commands whose words are their own."""
+    from consumer.logs import configure_logs
+
+    configure_logs("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
+
+
+def no_such_job(job_id: str) -> click.exceptions.Exit:
+    """Say so; raise the result."""
+    return fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
+
+
+def checked_job_id(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """No job can have an id of another form, so the database need not be asked."""
+    if value is not None and not re.fullmatch(JOB_ID_PATTERN, value):
+        raise no_such_job(value)
+    return value
+
+
 def print_json(value: object) -> None:
     """Data for programs, on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

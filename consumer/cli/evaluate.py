@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from consumer.cli.common import command, fail
+from consumer.cli.common import command, fail, quiet_logs
 from consumer.settings import load_model_settings
+from consumer.sysexits import EX_DIFFERENT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from consumer.cases import Case
     from consumer.scores import Figures, Report, Score
 
-EX_WORSE = 1
 _TITLES = {"pipeline": "this system", "old": "old system"}
 _SHARES = {
     "completed_and_valid": "completed and valid",
@@ -104,11 +104,10 @@ def _saved(path: Path) -> Report:
 
 async def _report(cases: list[Case], file_hash: str, model: str | None, old: bool) -> Report:
     from consumer.evaluation import evaluate as run
-    from consumer.logs import configure_logs
     from consumer.scores import Report, System
 
     settings = load_model_settings(**({"analyze_model": model, "generate_model": model} if model else {}))
-    configure_logs("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
+    quiet_logs(settings)
     systems: tuple[System, ...] = ("pipeline", "old") if old else ("pipeline",)
     figures = {system: await run(settings, cases, system, _say) for system in systems}
     return Report(models=dict(settings.models.items()), prompts_hash=file_hash, systems=figures)
@@ -131,7 +130,7 @@ def _compare(report: Report, saved: Report) -> None:
     for note in differences(report, saved):
         click.echo(f"consumer: note: {note}", err=True)
     if worse := regressions(report, saved):
-        raise fail("\n".join(worse), EX_WORSE)
+        raise fail("\n".join(worse), EX_DIFFERENT)
     click.echo("eval: not worse than the baseline", err=True)
 
 

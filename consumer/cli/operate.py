@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import click
 
-from consumer.cli.common import EX_DATAERR, command, fail, parse_since, print_json, with_store
-from consumer.errors import EX_UNAVAILABLE, StoreError
+from consumer.cli.common import command, fail, parse_since, print_json, with_store
+from consumer.errors import StoreError
 from consumer.logs import configure_logs
 from consumer.settings import HTTP_HOST, HTTP_PORT, load_settings
+from consumer.sysexits import EX_DATAERR, EX_UNAVAILABLE
 
 # Where reconcile_workflow_jobs stops counting (sql_migrations/17).
 COUNTED_UP_TO = 1000

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import click
 
-from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
+from consumer.cli.common import checked_job_id, command, fail, no_such_job, print_json, with_store
+from consumer.cli.watch import follow
 from consumer.errors import StoreError
-from consumer.job import JOB_ID_PATTERN, JsonObject
+from consumer.job import JsonObject
 from consumer.replies import Decision
+from consumer.sysexits import EX_DATAERR
 
-EX_NOINPUT = 66
 # By the names that sql_migrations/13_workflow_generation_jobs.sql gives its rules, and two SQLSTATEs.
 REFUSALS = {
     "workflow_job_prompt_size": "PROMPT: must have 1 to 20,000 characters and not only blanks. Shorten or fill it.",
@@ -41,18 +41,6 @@ def _json_object(context: click.Context, parameter: click.Parameter, value: str 
     return parsed
 
 
-def no_such_job(job_id: str) -> click.exceptions.Exit:
-    """Say so; raise the result."""
-    return fail(f"there is no job {job_id!r}. Check the id.", EX_NOINPUT)
-
-
-def checked_job_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """No job can have an id of another form, so the database need not be asked."""
-    if not re.fullmatch(JOB_ID_PATTERN, value):
-        raise no_such_job(value)
-    return value
-
-
 @click.command()
 @click.argument("prompt")
 @click.option("--mode", type=click.Choice(["create", "edit"]), default="create", show_default=True)
@@ -60,20 +48,26 @@ def checked_job_id(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--config", callback=_json_object, help="JSON object of values that nodes may use.")
 @click.option("--user-id", help="Submit for this user (uuid).")
 @click.option("--idempotency-key", help="Repeating with the same key gives the same job.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--wait", is_flag=True, help="Watch the job until it has ended, as `consumer watch` does.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --wait, one line per change.")
 @command
-async def submit(prompt: str, current_workflow: Any, as_json: bool, **fields: Any) -> None:
+async def submit(prompt: str, current_workflow: Any, wait: bool, as_json: bool, **fields: Any) -> None:
     """Submit a job with the service key and print its id.
+
+    With --wait the exit code is 0 when the job is completed, 65 when it has failed or was cancelled.
 
     \b
     Example:
-      consumer submit "Every morning at 9, post the open orders to Slack"
+      consumer submit "Every morning at 9, post the open orders to Slack" --wait
     """
     workflow = _json_object_file(current_workflow)
     answer = await with_store(
         lambda store: store.submit(prompt=prompt, current_workflow=workflow, **fields), known=_refused
     )
-    print_json(answer) if as_json else click.echo(answer["job_id"])
+    if not (as_json and wait):
+        print_json(answer) if as_json else click.echo(answer["job_id"])
+    if wait:
+        await follow(answer["job_id"], as_json)
 
 
 @click.command()

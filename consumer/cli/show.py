@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import click
 from pydantic import ValidationError
 
-from consumer.cli.common import EX_DATAERR, command, fail, print_json, with_store
-from consumer.cli.people import checked_job_id, no_such_job
+from consumer.cli.common import checked_job_id, command, fail, no_such_job, print_json, with_store
 from consumer.job import Job, JsonObject
+from consumer.sysexits import EX_CANTCREAT, EX_DATAERR, EX_DIFFERENT
 from schemas.clean import one_line
 
 if TYPE_CHECKING:
     from handlers.replay import Change, Replay
 
-EX_DIFFERENT, EX_CANTCREAT = 1, 73
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 NEXT = {
     "pending": "Wait for it: consumer status",

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from consumer.cli.common import EX_DATAERR, fail, print_json
+from consumer.cli.common import fail, print_json
 from consumer.errors import ConfigurationError, Violation
+from consumer.sysexits import EX_DATAERR
 from schemas.clean import one_line
 
 if TYPE_CHECKING:

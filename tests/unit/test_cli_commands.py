@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from consumer.cli import main
 from consumer.cli.common import parse_since
+from consumer.sysexits import EX_CONFIG, EX_DATAERR, EX_NOINPUT, EX_USAGE
 from tests.unit.handlers_kit import answer, job, slack, workflow_of
 
-EX_DATAERR, EX_NOINPUT, EX_USAGE, EX_CONFIG = 65, 66, 2, 78
 COMMANDS = sorted(main.commands)
 
 

@@ -1163,7 +1163,9 @@ CREATE VIEW public.workflow_jobs_at_a_glance WITH (security_invoker='on') AS
     (EXTRACT(epoch FROM (COALESCE(started_at, finished_at, now()) - created_at)))::double precision AS waited_seconds,
     (EXTRACT(epoch FROM (COALESCE(finished_at, now()) - started_at)))::double precision AS worked_seconds,
     jsonb_array_length((workflow_result -> 'nodes'::text)) AS nodes,
+    (preview -> 'nodes'::text) AS preview_nodes,
     (error_details ->> 'code'::text) AS error_code,
+    "left"(error_message, 200) AS error_start,
     error_message
    FROM public.workflow_generation_jobs j;
 ALTER VIEW public.workflow_jobs_at_a_glance OWNER TO postgres;
@@ -1269,6 +1271,8 @@ CREATE INDEX workflow_jobs_finished ON public.workflow_generation_jobs USING btr
 CREATE INDEX workflow_jobs_first_rank ON public.workflow_generation_jobs USING btree (fair_rank) WHERE (status = 'pending'::text);
 CREATE UNIQUE INDEX workflow_jobs_idempotency ON public.workflow_generation_jobs USING btree (user_id, idempotency_key) NULLS NOT DISTINCT WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX workflow_jobs_in_work ON public.workflow_generation_jobs USING btree (worker_id, claim_key) WHERE (status = 'processing'::text);
+CREATE INDEX workflow_jobs_newest ON public.workflow_generation_jobs USING btree (created_at DESC, id DESC);
+CREATE INDEX workflow_jobs_newest_of_status ON public.workflow_generation_jobs USING btree (status, created_at DESC, id DESC);
 CREATE INDEX workflow_jobs_of_user ON public.workflow_generation_jobs USING btree (user_id, created_at DESC);
 CREATE INDEX workflow_jobs_users_last_rank ON public.workflow_generation_jobs USING btree (user_id, fair_rank) WHERE (status = 'pending'::text);
 CREATE TRIGGER workflow_job_takes_its_place BEFORE INSERT ON public.workflow_generation_jobs FOR EACH ROW EXECUTE FUNCTION workflow_private.before_job_insert();
