@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Send
 
@@ -18,11 +19,15 @@ from consumer.http_jobs import UNKNOWN
 from consumer.http_parts import JobIdPath, Parts
 from consumer.job import JsonObject
 from consumer.page_feed import Feed
-from consumer.page_job import detail, drawing
+from consumer.page_job import detail, drawing, line
+from consumer.reader import Cursor, Reader
 from schemas.catalog import Catalog
 
 # A drawing opened on its own: its labels are text of models.
 DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+Ended = Annotated[Literal["completed", "failed", "cancelled"] | None, Query()]
+# Jobs of one page of the list.
+OLDER = 50
 CROWDED = "Too many pages watch this worker. Close some, or wait."
 
 
@@ -51,6 +56,11 @@ def router(parts: Parts) -> APIRouter:
             raise HTTPException(503, CROWDED, headers={"Retry-After": "30"})
         return _Stream(feed.events(), media_type="text/event-stream")
 
+    @routes.get("/page/jobs")
+    async def jobs(status: Ended = None, before: str | None = None) -> JSONResponse:
+        found = await Reader(parts.store.database).jobs(status=status, before=_place(before), limit=OLDER)
+        return JSONResponse({"jobs": [line(each) for each in found.jobs], "next": found.next and str(found.next)})
+
     @routes.get("/page/jobs/{job_id}")
     async def job(job_id: JobIdPath) -> JSONResponse:
         return JSONResponse(await asyncio.to_thread(detail, await _row(feed, job_id), catalog))
@@ -63,6 +73,13 @@ def router(parts: Parts) -> APIRouter:
         return Response(drawn, media_type="image/svg+xml", headers={"Content-Security-Policy": DRAWING_POLICY})
 
     return routes
+
+
+def _place(text: str | None) -> Cursor | None:
+    try:
+        return None if text is None else Cursor.parse(text)
+    except ValueError as error:
+        raise HTTPException(422, f"before: {error}") from None
 
 
 async def _row(feed: Feed, job_id: str) -> JsonObject:

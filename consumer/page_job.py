@@ -10,6 +10,7 @@ from typing import Any
 
 from consumer.advice import advice
 from consumer.job import JsonObject
+from consumer.replies import JobLine
 from consumer.timeline import timeline
 from handlers.outline import outline
 from schemas import picture, rules_shape
@@ -23,6 +24,8 @@ PLAIN = (
     "id", "status", "mode", "priority", "progress", "phase", "attempt", "worker", "retry_count", "max_retries",
     "created_at", "run_at", "started_at", "finished_at", "updated_at", "duration_ms", "cancel_requested", "now",
 )  # fmt: skip
+
+SAME = {"id", "status", "mode", "priority", "attempt", "created_at", "run_at", "started_at", "finished_at"}
 
 
 def detail(row: JsonObject, catalog: Catalog) -> JsonObject:
@@ -47,6 +50,19 @@ def detail(row: JsonObject, catalog: Catalog) -> JsonObject:
         "figures": _figures(figures),
         "preview": _names(_object(row["preview"])),
         "outline": clean_text(outline(workflow, catalog), 5 * MOST_TEXT) if workflow else None,
+    }
+
+
+def line(job: JobLine) -> JsonObject:
+    """A job of the list, in the words of `workflow_page`."""
+    said = job.model_dump(mode="json", include=SAME)
+    return {
+        **said,
+        "prompt": one_line(job.prompt_start, 120),
+        "progress": job.progress_percentage,
+        "phase": job.current_phase,
+        "worker": job.worker_id,
+        "code": _short(job.error_code),
     }
 
 

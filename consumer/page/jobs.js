@@ -1,15 +1,19 @@
 // The table of jobs: in work, next in the queue, newest ended and newest failed.
 
-import { byId, capped, h, keyed, setText, span, ticking, words } from "./dom.js";
+import { byId, capped, clock, h, keyed, setText, span, ticking, words } from "./dom.js";
+import { ask } from "./feed.js";
 
 const GROUPS = [
   ["in_work", "In work"],
   ["waiting", "Waiting"],
   ["finished", "Ended"],
   ["failed", "Failed"],
+  ["older", "Older"],
 ];
 // How many of each group are shown among all of them.
-const AMONG_ALL = { in_work: 50, waiting: 6, finished: 12, failed: 0 };
+const AMONG_ALL = { in_work: 50, waiting: 6, finished: 12, failed: 0, older: 0 };
+// The choices below which older jobs can be listed, and the status that is asked for.
+const LISTED = { all: "", failed: "?status=failed" };
 const EMPTY = {
   all: ["No jobs yet. Let a user insert a row, or try: ", 'consumer submit "When the form is sent, tell #sales on Slack"'],
   in_work: ["Nothing is in work. Waiting jobs are taken at once by a free worker. Look closer: ", "consumer status JOB_ID"],
@@ -26,9 +30,12 @@ const PILLS = {
 };
 
 let chosen = "all";
+let older = { jobs: [] }; // what was listed on demand: as it was then, not live
 
-export function filterJobs(changed) {
-  const choices = [["all", "All"], ...GROUPS];
+export function filterJobs(shown) {
+  const changed = () => { older = { jobs: [] }; shown(); };
+  byId("more").addEventListener("click", () => list().then(shown));
+  const choices = [["all", "All"], ...GROUPS.slice(0, -1)];
   byId("filter").append(...choices.map(([name, label]) => h("label", {},
     h("input", { type: "radio", name: "which", value: name, checked: name === chosen, onchange: () => { chosen = name; changed(); } }),
     h("span", {}, label, h("b", { class: "count", "data-count": name })))));
@@ -38,16 +45,40 @@ export function showJobs(parts) {
   if (!parts.in_work || !parts.queue) return;
   const { queue } = parts;
   counts({ in_work: queue.in_work, waiting: queue.claimable + queue.delayed });
-  const shown = GROUPS.map(([name, label]) => [name, label, chosen === "all" ? parts[name].slice(0, AMONG_ALL[name]) : chosen === name ? parts[name] : []])
+  const here = new Set(GROUPS.slice(0, -1).flatMap(([name]) => (visible(parts, name)).map((job) => job.id)));
+  const all = { ...parts, older: older.jobs.filter((job) => !here.has(job.id)) };
+  const shown = GROUPS.map(([name, label]) => [name, label, visible(all, name)])
     .filter(([, , jobs]) => jobs.length);
   const table = byId("jobs");
   keyedBodies(table, shown, queue);
   table.hidden = !shown.length;
+  byId("more").hidden = !shown.length || !(chosen in LISTED) || Boolean(older.over);
   const empty = byId("jobs-empty");
   empty.hidden = shown.length > 0;
   const [text, command] = EMPTY[chosen];
   if (empty.dataset.of !== chosen) empty.replaceChildren(text, ...(command ? [h("code", {}, command)] : []));
   empty.dataset.of = chosen;
+}
+
+function visible(parts, name) {
+  if (name === "older") return parts.older;
+  return chosen === "all" ? parts[name].slice(0, AMONG_ALL[name]) : chosen === name ? parts[name] : [];
+}
+
+// One page more of the list of all jobs, newest first.
+async function list() {
+  const button = byId("more");
+  const mine = older;
+  button.disabled = true;
+  try {
+    const path = mine.next ? `${LISTED[chosen] || "?"}&before=${encodeURIComponent(mine.next)}` : LISTED[chosen];
+    const found = await (await ask(`page/jobs${path}`)).json();
+    if (older === mine) older = { jobs: [...mine.jobs, ...found.jobs], next: found.next, at: new Date(), over: !found.next };
+    setText(byId("more-said"), "");
+  } catch (error) {
+    setText(byId("more-said"), error.message);
+  }
+  button.disabled = false;
 }
 
 function counts(known) {
@@ -76,6 +107,7 @@ function keyedBodies(table, groups, queue) {
 function groupTitle(name, label, shown, queue) {
   const all = { in_work: queue.in_work, waiting: queue.claimable + queue.delayed }[name];
   if (all > shown) return `${label}: ${name === "waiting" ? "next" : "first"} ${shown} of ${capped(all)}`;
+  if (name === "older") return `Older: ${shown}, as they were at ${clock(older.at)}`;
   return name === "finished" || name === "failed" ? `${label}: newest ${shown}` : label;
 }
 

@@ -353,3 +353,23 @@ async def test_every_part_is_reached_by_keyboard(visit: Visit, held: HeldStack) 
         await page.get_by_label("Id of a job to open").fill("nobody-1")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_contain_text("There is no such job. Check the id.")
+
+
+async def test_older_jobs_are_listed_a_page_at_a_time(visit: Visit, held: HeldStack) -> None:
+    held.sql(
+        f"insert into {JOBS} (id, prompt, status, created_at, started_at, finished_at, error_details) "
+        "select 'old-' || n, 'Job ' || n, case when n % 2 = 0 then 'failed' else 'cancelled' end, t.at, t.at, t.at, "
+        "'{}' from generate_series(1, 70) n, lateral (select now() - n * interval '1 min' as at) t"
+    )
+    async with visit() as page:
+        rows = page.get_by_role("row").filter(has=page.get_by_role("link"))
+        await expect(rows).to_have_count(12)
+        for shown in (50, 70):
+            await page.get_by_role("button", name="Show older jobs").click()
+            await expect(rows).to_have_count(shown)
+        await expect(page.get_by_role("button", name="Show older jobs")).to_be_hidden()
+        await expect(page.get_by_role("rowheader", name="Older: 58, as they were at")).to_be_visible()
+        await page.get_by_role("radio", name="Failed").check()
+        await expect(rows).to_have_count(20)
+        await page.get_by_role("button", name="Show older jobs").click()
+        await expect(rows).to_have_count(35)

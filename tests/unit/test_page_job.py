@@ -17,8 +17,8 @@ ROW: dict[str, Any] = {
     "id": "one", "status": "failed", "mode": "create", "prompt": "Mail me", "priority": 0, "progress": 40,
     "phase": "validation", "attempt": 2, "worker": "w1", "retry_count": 1, "max_retries": 3, "created_at": NOW,
     "run_at": NOW, "started_at": NOW, "finished_at": NOW, "updated_at": NOW, "duration_ms": 5,
-    "cancel_requested": False, "preview": None, "log": None, "observability": None, "error_message": None, "error_details": None,
-    "workflow": None, "now": NOW, "events": [],
+    "cancel_requested": False, "preview": None, "log": None, "observability": None, "error_message": None,
+    "error_details": None, "workflow": None, "now": NOW, "events": [],
 }  # fmt: skip
 WORKFLOW = {
     "name": "Mail", "summary": "Mails me.", "edges": [], "requiredCredentials": [],
