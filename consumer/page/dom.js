@@ -48,6 +48,16 @@ export function keyed(parent, items, key, make, update) {
   if (focused !== document.activeElement && parent.contains(focused)) focused.focus();
 }
 
+// Fills `element` by `make` when `of`, what it shows, is not what it showed before; details that are open stay open.
+export function replaced(element, of, make) {
+  const text = JSON.stringify(of);
+  if (element.dataset.was === text) return;
+  element.dataset.was = text;
+  const open = [...element.querySelectorAll("details")].map((details) => details.open);
+  element.replaceChildren(...make());
+  element.querySelectorAll("details").forEach((details, n) => { details.open = open[n] ?? details.open; });
+}
+
 // Seconds between the two clocks: the database's and this browser's.
 let offset = 0;
 

@@ -22,7 +22,7 @@ export class Refused extends Error {
 export async function ask(path, { method = "GET", signal } = {}) {
   const known = token.get();
   const headers = known ? { Authorization: `Bearer ${known}` } : {};
-  const answer = await fetch(path, { method, headers, signal, cache: "no-store", credentials: "omit", redirect: "error" });
+  const answer = await fetch(path, { method, headers, signal, cache: "no-store", redirect: "error" });
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   throw new Refused(answer.status, said.error ?? `The worker answered ${answer.status}.`);

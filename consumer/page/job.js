@@ -1,6 +1,6 @@
 // One job, in a sheet over the page: what it is, how far, its time line, its log, what went wrong, and its workflow.
 
-import { byId, h, setText } from "./dom.js";
+import { byId, h, replaced, setText, words } from "./dom.js";
 import { ask, token } from "./feed.js";
 import { errorPart, factsPart, figuresPart, logPart, mendedPart, previewPart, timelinePart } from "./job_parts.js";
 
@@ -73,7 +73,7 @@ function skeleton(id) {
       h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => byId("job").close() }, "✕")),
     h("div", { id: "job-progress" }),
     h("div", { id: "job-acts", class: "acts" }),
-    h("p", { id: "job-said", class: "wrong", role: "status" }),
+    h("p", { id: "job-said", class: "said", role: "status" }),
     h("section", { "aria-label": "Request" }, h("h3", {}, "Request"), h("p", { id: "job-prompt", class: "prompt" })),
     ...PARTS.map(([name]) => h("section", { id: `job-${name}`, hidden: true })),
   ];
@@ -120,15 +120,6 @@ function section(name, part) {
   if (part) replaced(element, part.of, part.make);
 }
 
-function replaced(element, of, make) {
-  const text = JSON.stringify(of);
-  if (element.dataset.was === text) return;
-  element.dataset.was = text;
-  const open = [...element.querySelectorAll("details")].map((details) => details.open);
-  element.replaceChildren(...make());
-  element.querySelectorAll("details").forEach((details, n) => { details.open = open[n] ?? details.open; });
-}
-
 function progress(job) {
   const place = byId("job-progress");
   const running = job.status === "processing";
@@ -136,7 +127,7 @@ function progress(job) {
   if (!running) return;
   if (!place.firstChild) place.append(h("progress", { max: 100, "aria-label": "Progress" }), h("p", { class: "small" }));
   place.firstChild.value = job.progress ?? 0;
-  setText(place.lastChild, `${(job.phase ?? "").replaceAll("_", " ")}, ${job.progress ?? 0} %`);
+  setText(place.lastChild, `${words(job.phase)}, ${job.progress ?? 0} %`);
 }
 
 function acts(job) {

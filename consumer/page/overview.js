@@ -1,6 +1,6 @@
 // How it stands: the headline with its reasons, the figures of the queue, and the workers.
 
-import { ago, byId, capped, h, keyed, plural, setText, since, span, ticking, words } from "./dom.js";
+import { byId, capped, clock, h, keyed, plural, replaced, setText, since, span, ticking, words } from "./dom.js";
 
 const HEADLINES = {
   healthy: "All is well",
@@ -20,6 +20,10 @@ export function showState(parts, announce) {
   section.dataset.state = state;
   setText(byId("state-title"), HEADLINES[state] ?? state);
   document.title = `${state === "healthy" ? "" : "⚠ "}${short(parts, state)} · ${parts.health?.worker_id ?? "worker"}`;
+  const pill = byId("standing");
+  pill.hidden = state === "healthy";
+  pill.className = `pill ${state === "look" || state === "degraded" ? "warn" : "bad"}`;
+  setText(pill, SHORT[state] ?? "");
   const line = byId("state-line");
   const text = summary(parts, state);
   setText(line, text);
@@ -51,14 +55,14 @@ function standing({ health, database, queue, workers, lost }) {
   if (health.draining) milds.push("stopping: this worker takes no more jobs, and ends when those in work are done.");
   for (const worker of workers ?? []) {
     if (worker.worker === health.worker_id) continue;
-    if (worker.away) milds.push(`${worker.worker}: not seen for ${ago(worker.last_seen_at)}. Is its host up? There: systemctl status workflow-consumer`);
+    if (worker.away) milds.push(`${worker.worker}: not seen since ${clock(worker.last_seen_at)}. Is its host up? There: systemctl status workflow-consumer`);
     else if (worker.trouble) milds.push(`${worker.worker}: takes no jobs. ${worker.trouble}`);
     else if (worker.degraded) milds.push(`${worker.worker}: ${worker.degraded}`);
   }
   if (queue?.expired) milds.push(`leases: ${plural(queue.expired, "job")} in work whose worker fell silent. Workers take them back by themselves; at once: consumer reconcile`);
   const idle = (workers ?? []).some((worker) => !worker.away && worker.busy_with.length < (worker.concurrency ?? 1));
   if (queue?.oldest_claimable_at && idle && since(queue.oldest_claimable_at) > LONG_WAIT) {
-    milds.push(`queue: a job waits for ${ago(queue.oldest_claimable_at)} while a worker is free. See why: consumer doctor`);
+    milds.push(`queue: a job waits since ${clock(queue.oldest_claimable_at)} while a worker is free. See why: consumer doctor`);
   }
   if (state === "healthy" && milds.length) state = "look";
   return { state, reasons: [...graves.map((text) => ({ text, grave: true })), ...milds.map((text) => ({ text }))] };
@@ -72,7 +76,7 @@ function summary({ queue, workers }, state) {
   return `${plural(alive, "worker")}, ${queue.in_work ? `${queue.in_work} in work` : "none in work"}, ${what}.`;
 }
 
-const SHORT = { degraded: "degraded", unhealthy: "trouble", lost: "no answer", look: "look" };
+const SHORT = { degraded: "degraded", unhealthy: "in trouble", lost: "no answer", look: "look here" };
 
 function short({ queue }, state) {
   return SHORT[state] ?? (queue ? `${queue.in_work} in work, ${capped(queue.claimable + queue.delayed)} waiting` : "");
@@ -84,7 +88,7 @@ export function showTiles({ queue, health, trends }) {
     ["Waiting", capped(queue.claimable), queue.oldest_claimable_at
       ? [ticking(queue.oldest_claimable_at, (text) => `oldest for ${text}`)] : ["nobody waits"]],
     ["Delayed", capped(queue.delayed), queue.next_run_at
-      ? [`next at ${new Date(queue.next_run_at).toLocaleTimeString([], { hour12: false })}`] : ["none"]],
+      ? [`next at ${clock(queue.next_run_at)}`] : ["none"]],
     ["In work", String(queue.in_work), health && queue.in_work ? [`${health.slots.in_work} of them here`] : ["none"]],
     ["Ended, last hour", capped(queue.finished_last_hour), trends?.median_seconds ? [`half within ${span(1000 * trends.median_seconds)}`] : []],
     ["Failed, last hour", capped(queue.failed_last_hour),
@@ -109,13 +113,11 @@ export function showWorkers({ workers, in_work: jobs, health }) {
     list.replaceChildren(h("li", { class: "empty" }, "No worker has said anything yet. Start one: ", h("code", {}, "consumer run")));
     return;
   }
+  list.querySelector(".empty")?.remove();
   keyed(list, workers, (worker) => worker.worker, () => h("li"), (item, worker) => {
     // the jobs are newer than what the worker said at its last heartbeat
     const busy = jobs.filter((job) => job.worker === worker.worker).map((job) => job.id);
-    const text = JSON.stringify([worker, busy]);
-    if (item.dataset.was === text) return;
-    item.dataset.was = text;
-    item.replaceChildren(...workerCard({ ...worker, busy_with: busy }, worker.worker === health?.worker_id));
+    replaced(item, [worker, busy], () => workerCard({ ...worker, busy_with: busy }, worker.worker === health?.worker_id));
   });
 }
 

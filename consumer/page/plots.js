@@ -1,6 +1,6 @@
 // Small plots of the last 24 hours, each with its figures as a table for those who read or listen.
 
-import { byId, h, plural, span, svg, words } from "./dom.js";
+import { byId, h, plural, replaced, span, svg, words } from "./dom.js";
 
 const WIDTH = 320;
 const HEIGHT = 84;
@@ -9,9 +9,10 @@ const STEP = WIDTH / HOURS;
 
 export function showTrends(trends) {
   const hours = Array.from({ length: HOURS }, (_, n) => new Date(Date.parse(trends.since) + n * 3_600_000));
-  byId("ended").replaceChildren(...ended(trends, hours));
-  byId("speed").replaceChildren(...speed(trends.models, hours));
-  byId("failures").replaceChildren(failures(trends.failures));
+  const { since, models, failures: failed } = trends;
+  replaced(byId("ended"), [since, trends.finished, trends.failed, trends.median_seconds], () => ended(trends, hours));
+  replaced(byId("speed"), [since, models], () => speed(models, hours));
+  replaced(byId("failures"), failed, () => [failures(failed)]);
 }
 
 function ended({ finished, failed, median_seconds: median }, hours) {

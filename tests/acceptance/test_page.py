@@ -237,7 +237,7 @@ async def test_with_a_token_set_the_page_shows_nothing_before_it_is_given(visit:
         await expect(page.get_by_role("row").filter(has_text="good-3")).to_be_visible()
         assert TOKEN not in page.url
         assert await page.evaluate("localStorage.length + document.cookie.length") == 0
-        await page.get_by_role("button", name="Forget the token").click()
+        await page.get_by_role("button", name="Forget token").click()
         await expect(gate).to_be_visible()
         assert await page.evaluate("sessionStorage.length") == 0
 
@@ -271,7 +271,7 @@ async def test_without_a_token_on_loopback_the_page_only_reads_and_names_the_com
             await expect(acts).to_contain_text("consumer retry bad-2")
             await expect(acts.get_by_role("button")).to_have_count(0)
             await page.keyboard.press("Escape")
-            await expect(page.get_by_role("button", name="Forget the token")).to_be_hidden()
+            await expect(page.get_by_role("button", name="Forget token")).to_be_hidden()
             await expect(page.locator("#live")).to_have_text("Live")
             assert process.stop() == 0
             await expect(page.get_by_role("heading", name="This worker does not answer")).to_be_visible()
@@ -343,7 +343,7 @@ async def test_every_part_is_reached_by_keyboard(visit: Visit, held: HeldStack) 
                 break
         assert [
             name
-            for name in ("Skip to the jobs", "open-id", "Open", "Forget the token", "Tell sales")
+            for name in ("Skip to the jobs", "open-id", "Open", "Forget token", "Tell sales")
             if name not in seen
         ] == []
         await page.locator("#filter").get_by_role("radio", name="All").focus()
