@@ -24,13 +24,14 @@ from consumer.worker import Worker, farewell
 from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
+    from consumer.errand import Errand
     from consumer.http import Face
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-async def run_worker(settings: Settings) -> None:
-    """Check the surroundings, then work until SIGTERM or SIGINT.
+async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
+    """Check the surroundings, then work until SIGTERM or SIGINT, or until the errand is done; that answers no HTTP.
 
     Raises:
         SetupError: the surroundings are wrong; one line says what to do.
@@ -41,7 +42,7 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         for number in STOPS:
             stack.callback(loop.remove_signal_handler, number)
-        face = http_face(settings)
+        face = None if errand else http_face(settings)
         if face is not None:
             stack.callback(face.close)
         store = await stack.enter_async_context(connected(settings))
@@ -58,8 +59,8 @@ async def run_worker(settings: Settings) -> None:
         for number in STOPS:
             loop.add_signal_handler(number, worker.stop)
         if face is not None:
-            await stack.enter_async_context(face.serving(worker.status, store))
-        await worker.run()
+            await stack.enter_async_context(face.serving(worker.status, store, catalog))
+        await worker.run(errand)
 
 
 def http_face(settings: Settings) -> Face | None:

@@ -22,6 +22,7 @@ from consumer.hosts import is_local
 from consumer.job import JsonObject
 
 JOBS = "workflow_generation_jobs"
+WORKERS = "workflow_workers_at_a_glance"
 # Our own code beside SQLSTATEs: the request could not be written as JSON, or the answer not be read.
 UNREADABLE = "UNREADABLE"
 # After these the same call may work: SQLSTATE classes, PostgREST's own trouble with the database, HTTP statuses of
@@ -37,6 +38,7 @@ class Database:
         self._client = client
         self._http = http
         self._calls: set[asyncio.Future[Any]] = set()
+        self._access_token: str | None = None
 
     @classmethod
     async def connect(cls, url: str, key: str, *, access_token: str | None = None) -> Database:
@@ -54,6 +56,12 @@ class Database:
             httpx_client=http, auto_refresh_token=False, persist_session=False, headers=headers
         )
         return cls(await acreate_client(url, key, options), http)
+
+    def acting_as(self, access_token: str) -> Database:
+        """The same client for a signed-in user, whose token goes with every call. Costs nothing, and needs no end."""
+        other = Database(self._client, self._http)
+        other._calls, other._access_token = self._calls, access_token
+        return other
 
     async def aclose(self) -> None:
         """Drop the calls that were left alone, and close the connections."""
@@ -87,12 +95,19 @@ class Database:
             raise StoreUnavailable("something other than PostgREST answered")
         return [parsed(kind, row) for row in found]
 
+    async def all_rows(self, table: str, order: str) -> list[JsonObject]:
+        """All rows in this order, as many as the project's API gives at once (1000)."""
+        rows = await self._execute(self._client.table(table).select("*").order(order).retry(False), f"reading {table}")
+        return [as_object(row) for row in rows] if isinstance(rows, list) else []
+
     async def _execute(self, query: Any, what: str) -> Any:
         """Run a query. A caller that is cancelled leaves it alone: it ends by its own clocks.
 
         httpcore 1.0 loses a place of its pool for ever when a request is cancelled at the wrong moment; after 20 of
         them no call would get through any more (found by `make soak`).
         """
+        if self._access_token is not None:
+            query.request.headers["Authorization"] = f"Bearer {self._access_token}"
         call = asyncio.ensure_future(query.execute())
         self._calls.add(call)
         call.add_done_callback(self._ended)

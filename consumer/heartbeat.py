@@ -1,7 +1,8 @@
 """The worker's own pulse: one RPC per interval, and the proof that the feed is not deaf (design rule 4).
 
 Called by the app. Each beat updates the worker's row, whose own event must come back (the canary); and its answer says
-what is claimable and since when: older than the grace, with a slot free, means that an event was missed.
+what is claimable and since when: older than the grace, with a slot free, means that an event was missed. It also says
+whether an operator has paused this worker.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Heartbeat:
         session = self._listener.sessions
         pulse = await self._store.heartbeat(self._describe())
         self.healthy = True
+        self._dispatcher.pause(pulse.paused)
         self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:

@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from consumer import http_errors, http_jobs, http_page, page_files
+from consumer import http_callers, http_errors, http_jobs, http_page, http_pause, page_files
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
 from consumer.hosts import Place, is_loopback
 from consumer.http_guard import Guard
@@ -30,6 +30,7 @@ from consumer.http_parts import Parts
 from consumer.prometheus import Exporter
 from consumer.status import Status, identity
 from consumer.store import Store
+from schemas.catalog import Catalog
 
 # A connection serves one request, in so many seconds: a client that sends slowly or never cannot keep it.
 LONGEST_CONNECTION = 30.0
@@ -37,9 +38,9 @@ MOST_CONNECTIONS = 100
 # Seconds that answers under way may take when the worker ends.
 LAST_ANSWERS = 2
 # Asked without the token; one that ends with a slash stands for all that begin so.
-OPEN = ("/healthz", "/readyz", *page_files.OPEN)
-ROUTERS = (http_jobs.router, http_page.router)
-READ = ["GET", "HEAD"]
+OPEN = ("/healthz", "/readyz", *page_files.OPEN, *http_callers.OPEN)
+ROUTERS = (http_jobs.router, http_pause.router, http_callers.router, http_page.router)
+Answer = TypeVar("Answer", bound=Callable[..., Any])
 
 
 class Face:
@@ -61,11 +62,11 @@ class Face:
         self.place = Place(host, port)
 
     @contextlib.asynccontextmanager
-    async def serving(self, status: Status, store: Store) -> AsyncIterator[None]:
+    async def serving(self, status: Status, store: Store, catalog: Catalog) -> AsyncIterator[None]:
         """Answer meanwhile; requests that came before are answered first."""
         self.observer.read(status)
-        parts = Parts(status, self.observer, store)
-        app = Guard(build(parts), self.place.host, self._token, OPEN)
+        parts = Parts(status, self.observer, store, catalog)
+        app = Guard(build(parts), self.place.host, self._token, OPEN, status.settings.cors_origins)
         server = _Quiet(
             uvicorn.Config(
                 app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
@@ -95,23 +96,34 @@ def build(parts: Parts) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router(parts))
 
-    @app.api_route("/healthz", methods=READ)
+    def read(path: str, *codes: int) -> Callable[[Answer], Answer]:
+        def both(answer: Answer) -> Answer:
+            app.head(path, include_in_schema=False)(answer)
+            return app.get(path, tags=["worker"], responses={code: {} for code in codes})(answer)
+
+        return both
+
+    @read("/healthz")
     async def alive() -> JSONResponse:
+        """Whether the process lives."""
         return JSONResponse({"status": "alive"})
 
-    @app.api_route("/readyz", methods=READ)
+    @read("/readyz", 503)
     async def ready() -> JSONResponse:
+        """Whether a job would be taken now; 503 says why not."""
         why = status.not_ready()
         return JSONResponse({"status": "not ready", "reason": why}, 503) if why else JSONResponse({"status": "ready"})
 
-    @app.api_route("/health", methods=READ)
+    @read("/health", 503)
     async def health() -> JSONResponse:
+        """How the worker is; 503 when it is degraded or unhealthy, with the reasons."""
         found = status.health()
         return JSONResponse(found.as_json(), 200 if found.status == "healthy" else 503)
 
-    @app.api_route("/metrics", methods=READ)
-    async def metrics() -> Response:
-        return Response(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    @read("/metrics")
+    async def metrics() -> PlainTextResponse:
+        """The figures for Prometheus."""
+        return PlainTextResponse(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return app
 

@@ -21,6 +21,11 @@ RETRY_AFTER = 15
 _MOST_DETAILS = 20
 
 
+def later() -> dict[str, str]:
+    """The header that goes with 503."""
+    return {"Retry-After": str(RETRY_AFTER)}
+
+
 def install(app: FastAPI) -> None:
     """Give `app` the handlers of all errors that can reach it."""
     app.add_exception_handler(HTTPException, _refused)  # type: ignore[arg-type]  # of its kind only
@@ -43,16 +48,12 @@ async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse
 
 async def _away(_: Request, error: Exception) -> JSONResponse:
     logger.warning("HTTP: the database did not answer: {}", error)
-    return JSONResponse(
-        {"error": "The database does not answer. Try again later."}, 503, headers={"Retry-After": str(RETRY_AFTER)}
-    )
+    return JSONResponse({"error": "The database does not answer. Try again later."}, 503, headers=later())
 
 
 async def _database_refused(_: Request, error: Exception) -> JSONResponse:
     logger.error("HTTP: the database refused a call, see `consumer run`'s checks: {}", error)
-    return JSONResponse(
-        {"error": "The database refuses the worker. See its log."}, 503, headers={"Retry-After": str(RETRY_AFTER)}
-    )
+    return JSONResponse({"error": "The database refuses the worker. See its log."}, 503, headers=later())
 
 
 async def _defect(_: Request, __: Exception) -> JSONResponse:

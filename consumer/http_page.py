@@ -21,7 +21,6 @@ from consumer.job import JsonObject
 from consumer.page_feed import Feed
 from consumer.page_job import detail, drawing, line
 from consumer.reader import Cursor, Reader
-from schemas.catalog import Catalog
 
 # A drawing opened on its own: its labels are text of models.
 DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -43,7 +42,6 @@ def router(parts: Parts) -> APIRouter:
     """The routes `/` and `/page/…`."""
     routes = APIRouter(include_in_schema=False)
     routes.include_router(page_files.router())
-    catalog = Catalog.load(parts.status.settings.workflow_catalog)
     feed = Feed(parts.status, parts.store.database, parts.over)
 
     @routes.get("/page/overview")
@@ -63,11 +61,11 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/page/jobs/{job_id}")
     async def job(job_id: JobIdPath) -> JSONResponse:
-        return JSONResponse(await asyncio.to_thread(detail, await _row(feed, job_id), catalog))
+        return JSONResponse(await asyncio.to_thread(detail, await _row(feed, job_id), parts.catalog))
 
     @routes.get("/page/jobs/{job_id}/workflow.svg")
     async def workflow(job_id: JobIdPath) -> Response:
-        drawn = await asyncio.to_thread(drawing, await _row(feed, job_id), catalog)
+        drawn = await asyncio.to_thread(drawing, await _row(feed, job_id), parts.catalog)
         if drawn is None:
             raise HTTPException(404, "The job has no workflow that can be drawn.")
         return Response(drawn, media_type="image/svg+xml", headers={"Content-Security-Policy": DRAWING_POLICY})

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel
 
-from consumer.job import JOB_ID_PATTERN
+from consumer.job import JOB_ID_PATTERN, JsonObject
 from consumer.prometheus import Exporter
 from consumer.status import Status
 from consumer.store import Store
+from handlers.editor import editor_form
+from schemas.catalog import Catalog
 
+Form = Annotated[
+    Literal["editor"] | None, Query(description="editor: the workflow as the editor loads it, not as it is stored.")
+]
 JobIdPath = Annotated[str, Path(pattern=JOB_ID_PATTERN, description="The job's id.")]
 
 
@@ -27,6 +32,7 @@ class Parts:
     status: Status
     figures: Exporter
     store: Store
+    catalog: Catalog
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -35,3 +41,8 @@ class Refusal(BaseModel):
 
     error: str
     details: str | list[str] | None = None
+
+
+def in_form(form: str | None, workflow: JsonObject | None, parts: Parts) -> JsonObject | None:
+    """The stored workflow in the form that was asked for (contract §5)."""
+    return editor_form(workflow, parts.catalog) if form == "editor" and workflow else workflow

@@ -23,10 +23,12 @@ class Claim(Reply):
     """Jobs that are ours now; seconds until something else falls due; whether more is claimable at once.
 
     `alone`: nothing more for this worker until one of its own has ended: a suspect is, or waits to be, alone there.
+    `paused`: an operator has paused this worker, so it gets nothing.
     """
 
     jobs: list[JsonObject]
     alone: bool = False
+    paused: bool = False
     next_due_in: float | None = None
     more: bool = False
 
@@ -39,12 +41,16 @@ class Renewal(Reply):
 
 
 class Pulse(Reply):
-    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due."""
+    """Answer to a heartbeat: its number, how much is claimable and since when (seconds), when the next thing is due.
+
+    `paused`: an operator has paused this worker.
+    """
 
     beat: int | None
     claimable: int
     oldest_claimable_seconds: float | None = None
     next_due_in: float | None = None
+    paused: bool = False
 
 
 class Decision(Reply):
@@ -53,6 +59,12 @@ class Decision(Reply):
     found: bool
     accepted: bool
     status: str | None = None
+
+
+class Paused(Reply):
+    """The workers that are paused now, or no longer."""
+
+    workers: list[str]
 
 
 class Reconciliation(Reply):

@@ -28,11 +28,15 @@ _HINTS = {
     "OLLAMA_LOCAL_URL": "Set it to the model server's URL, e.g. http://127.0.0.1:11434.",
     "WORKER_ID": "Use 1 to 64 characters of A-Z a-z 0-9 _ -.",
     "HTTP_LISTEN": "Write HOST:PORT, e.g. 127.0.0.1:8001 or [::1]:8001.",
+    "SUPABASE_JWT_SECRET": "Copy it from the project's JWT settings, or leave it out where keys are asymmetric.",
+    "HTTP_CORS_ORIGINS": "Write scheme and host, with commas between, e.g. https://app.example.org",
     "WORKER_API_TOKEN": "Set it to 16 or more characters, e.g. the output of: openssl rand -hex 24",
 }
 # Where `--http` listens when it is given no host, no port, or neither (contract §3).
 HTTP_HOST, HTTP_PORT = "127.0.0.1", 8001
 SHORTEST_TOKEN = 16
+# As HS256 asks for (RFC 7518 §3.2).
+SHORTEST_JWT_SECRET = 32
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 S = TypeVar("S", bound="ModelSettings")
 
@@ -128,6 +132,12 @@ class Settings(ModelSettings):
 
     http_listen: str | None = None
     worker_api_token: SecretStr | None = None
+    supabase_jwt_secret: SecretStr | None = Field(
+        None, description="The project's JWT secret, where its users' tokens are signed with it (HS256)."
+    )
+    http_cors_origins: str = Field(
+        "", description="Origins whose pages may call the HTTP face, with commas between, e.g. https://app.example.org"
+    )
 
     @field_validator("supabase_service_role_key")
     @classmethod
@@ -156,6 +166,31 @@ class Settings(ModelSettings):
             raise ValueError(f"is shorter than {SHORTEST_TOKEN} characters")
         return SecretStr(token)
 
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _is_a_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < SHORTEST_JWT_SECRET:
+            raise ValueError(f"is shorter than {SHORTEST_JWT_SECRET} characters")
+        return value and SecretStr(value.get_secret_value().strip())
+
+    @field_validator("http_cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError(f"{origin!r} is not an origin")
+        return value
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """Origins whose pages may call the HTTP face."""
+        return [origin for each in self.http_cors_origins.split(",") if (origin := each.strip())]
+
     @property
     def realtime_url(self) -> str:
         """Where the Realtime client connects."""
@@ -168,6 +203,11 @@ class Settings(ModelSettings):
             return None
         place = parse_place(self.http_listen, HTTP_HOST)
         return place if place.port is not None else Place(place.host, HTTP_PORT)
+
+
+def name_for_once() -> str:
+    """A name for a worker that works beside those of the settings, so that it does not take itself for one of them."""
+    return f"once-{_default_worker_id()}"
 
 
 def load_settings(**overrides: Any) -> Settings:

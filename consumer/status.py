@@ -68,6 +68,18 @@ class Status:
         """The speed of each model that the settings name."""
         return {model: self.speeds[model] for model in self.settings.models.values()}
 
+    @property
+    def paused(self) -> str:
+        """What a paused worker says of itself."""
+        return f"paused: no job is taken until: consumer resume {self.settings.worker_id}"
+
+    @property
+    def sentence(self) -> str:
+        """How the worker is, for systemd's STATUS."""
+        if trouble := self.recovery.trouble:
+            return f"no jobs taken: {trouble.why}"
+        return self.paused if self.dispatcher.paused else self.announcer.status
+
     def row(self) -> JsonObject:
         """What the worker's row in `workflow_workers` says about it."""
         return {
@@ -77,6 +89,7 @@ class Status:
             "models": dict(self.settings.models),
             "realtime": "degraded" if self.announcer.degraded else self.listener.state.value,
             "degraded": self.announcer.degraded,
+            "paused": self.dispatcher.paused,
             "missed_events": self.dispatcher.missed_events,
             "model_server": {**self._model_server(), "models": self._models()},
             "tasks": len(asyncio.all_tasks()),
@@ -95,6 +108,7 @@ class Status:
             "models": self._models(),
             "slots": {"concurrency": self.settings.worker_concurrency, "in_work": len(self.runner.running)},
             "draining": self.stopping(),
+            "paused": self.dispatcher.paused,
         }
         return Health(tuple(self._reasons()), tuple(self._warnings()), not self.heartbeat.healthy, checks)
 
@@ -107,6 +121,8 @@ class Status:
             return "stopping"
         if not self.announcer.started:
             return "starting"
+        if self.dispatcher.paused:
+            return "paused"
         if not self.heartbeat.healthy:
             return "database"
         return "model server" if self.recovery.trouble else None
@@ -125,6 +141,8 @@ class Status:
             reasons.append(f"database: the last heartbeat was not answered; is the project at {url} running?")
         if self._deaf:
             reasons.append(f"realtime: jobs are found by heartbeat only ({self._deaf})")
+        if self.dispatcher.paused:
+            reasons.append(f"{self.paused}.")
         if trouble := self.recovery.trouble:
             reasons.append(f"model server: no job is taken because of model {trouble.model!r}: {trouble.why}")
         return reasons

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from consumer.database import JOBS, Database, as_object, parsed
+from consumer.database import JOBS, WORKERS, Database, as_object, parsed
 from consumer.errors import StoreUnavailable
 from consumer.job import Cancelled, Completed, Failed, Job, JsonObject, Outcome, Released, Retry
-from consumer.replies import Audit, Claim, Decision, Pulse, Reconciliation, Renewal
+from consumer.replies import Audit, Claim, Decision, Paused, Pulse, Reconciliation, Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class Store:
     ) -> Store:
         """Make the client; sends nothing yet. `access_token` acts as that signed-in user instead of the key's role."""
         return cls(await Database.connect(url, key, access_token=access_token), worker_id, lease_seconds)
+
+    def acting_as(self, access_token: str) -> Store:
+        """The same for a signed-in user: the database sees the token's user, not the worker."""
+        return Store(self.database.acting_as(access_token), self.worker_id, self.lease_seconds)
 
     async def aclose(self) -> None:
         """Drop the calls that were left alone, and close the connections."""
@@ -133,6 +137,15 @@ class Store:
     async def retry(self, job_id: str) -> Decision:
         """Start a failed or cancelled job again, with all its retries."""
         return parsed(Decision, await self._rpc("retry_workflow_job", {"p_job": job_id}))
+
+    async def pause(self, worker_id: str | None, *, paused: bool) -> list[str]:
+        """Pause or resume a worker, or all that have a row; gives the ids of those that there are."""
+        arguments = {"p_worker": worker_id, "p_paused": paused}
+        return parsed(Paused, await self._rpc("pause_workflow_workers", arguments)).workers
+
+    async def workers(self) -> list[JsonObject]:
+        """One line per worker: the view `workflow_workers_at_a_glance`."""
+        return await self.database.all_rows(WORKERS, "worker_id")
 
     async def audit(self, since: datetime | timedelta | None = None) -> Audit:
         """Check rows against history: of all jobs, or of those that changed since then or within so long."""

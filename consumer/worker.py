@@ -16,6 +16,7 @@ from consumer import systemd
 from consumer.announcer import Announcer
 from consumer.dispatcher import Dispatcher
 from consumer.doorbell import Doorbell
+from consumer.errand import Errand
 from consumer.errors import StoreError
 from consumer.heartbeat import Heartbeat, Rhythm
 from consumer.lanes import Batching, Lanes
@@ -70,12 +71,13 @@ class Worker:
         self.runner = Runner(store, bench, handlers, policy, Limits(attempt=settings.job_timeout))
         self.dispatcher = Dispatcher(store, self.runner, self.bell, self.lanes, max_retries=settings.max_retries)
         self.lanes.on_change = self.dispatcher.look_again
+        self.dispatcher.on_pause = self._say
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         self.listener = self._listener()
         rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
         self.announcer = Announcer(
-            self.listener, self.heartbeat.soon, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
+            self.listener, self._announced, worker_id=settings.worker_id, patience=settings.heartbeat_seconds
         )
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.dispatcher, self.runner, self.lanes,
@@ -102,23 +104,32 @@ class Worker:
             self._hurry.set()
         self._stop.set()
 
-    async def run(self) -> None:
-        """Work until `stop`, then drain."""
+    async def run(self, errand: Errand | None = None) -> None:
+        """Work until `stop`, or until the errand is done, for which no doorbell is needed; then drain."""
         async with asyncio.TaskGroup() as tasks:
             services = [
-                tasks.create_task(self.listener.run(), name="listener"),
                 tasks.create_task(self.heartbeat.run(), name="heartbeat"),
-                tasks.create_task(self.reconciler.run(), name="reconciler"),
-                tasks.create_task(self.announcer.run(), name="announcer"),
                 tasks.create_task(self.recovery.run(), name="recovery"),
-                tasks.create_task(self.dispatcher.run(), name="dispatcher"),
             ]
+            if errand is None:
+                services += [
+                    tasks.create_task(self.listener.run(), name="listener"),
+                    tasks.create_task(self.reconciler.run(), name="reconciler"),
+                    tasks.create_task(self.announcer.run(), name="announcer"),
+                    tasks.create_task(self.dispatcher.run(), name="dispatcher"),
+                ]
+            else:
+                services.append(tasks.create_task(self._on(errand), name="errand"))
             await self._stop.wait()
             await self._drain()
             for service in services:
                 service.cancel()
             await farewell(self._store)
         logger.info("stopped")
+
+    async def _on(self, errand: Errand) -> None:
+        await errand.run(self.dispatcher)
+        self._stop.set()
 
     async def _drain(self) -> None:
         grace = self._settings.shutdown_grace
@@ -133,14 +144,22 @@ class Worker:
             await asyncio.wait({drained}, timeout=LAST_WRITES)
             for wait in (drained, hurried):
                 wait.cancel()
-        await self.dispatcher.abandon()
+        await self.dispatcher.work.abandon()
 
     def _model_server_changed(self) -> None:
-        trouble = self.recovery.trouble
-        systemd.notify(f"STATUS={self.announcer.status if trouble is None else f'no jobs taken: {trouble.why}'}")
-        self.heartbeat.soon()
-        if trouble is None:
+        self._say()
+        if self.recovery.trouble is None:
             self.bell.ring("recovered")
+
+    def _announced(self) -> None:
+        if self.status.sentence != self.announcer.status:
+            systemd.notify(f"STATUS={self.status.sentence}")
+        self.heartbeat.soon()
+
+    def _say(self) -> None:
+        """How the worker is has changed: tell systemd, and the worker's row."""
+        systemd.notify(f"STATUS={self.status.sentence}")
+        self.heartbeat.soon()
 
     def _subscribed(self) -> None:
         self.reconciler.gap()
@@ -149,6 +168,8 @@ class Worker:
     def _poked(self) -> None:
         self.bell.ring("poke")
         self.runner.look()
+        if not self.dispatcher.free_slots:
+            self.heartbeat.soon()  # no claim will ask whether this worker is paused, or no longer
 
 
 async def farewell(store: Store) -> None:

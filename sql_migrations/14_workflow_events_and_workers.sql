@@ -34,6 +34,8 @@ create table public.workflow_workers (
   realtime text,
   -- somebody wants its attention: a job came back to pending, or a cancel was asked for
   poked_at timestamptz,
+  -- an operator wants it to claim nothing; it stays so until an operator lifts it
+  paused_at timestamptz,
   info jsonb not null default '{}',
   -- also a value in a Realtime filter, so no character that means something there
   constraint workflow_worker_id_charset check (worker_id ~ '^[A-Za-z0-9_-]{1,64}$'),

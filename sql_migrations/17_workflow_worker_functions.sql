@@ -119,6 +119,24 @@ begin
 end
 $$;
 
+create function workflow_private.is_paused(p_worker text) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from public.workflow_workers w where w.worker_id = p_worker and w.paused_at is not null)
+$$;
+
+-- That very job, if it is pending, also before its time; a suspect under the same rule as in lock_best.
+create function workflow_private.lock_named(p_job text, p_running text[], out ids text[], out alone boolean)
+language plpgsql set search_path = '' as $$
+begin
+  select array[j.id], workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) into ids, alone
+  from public.workflow_generation_jobs j where j.id = p_job and j.status = 'pending' for update skip locked;
+  alone := coalesce(alone, false);
+  if ids is null or (alone and p_running <> '{}') then
+    ids := '{}';
+  end if;
+end
+$$;
+
 create function workflow_private.take(
   p_ids text[], p_worker text, p_lease_seconds integer, p_claim_key text, p_max_retries integer
 ) returns jsonb language plpgsql set search_path = '' as $$
@@ -159,6 +177,8 @@ declare
   v_ids text[];
   v_jobs jsonb;
   v_alone boolean := false;
+  v_paused boolean := workflow_private.is_paused(p_worker);
+  v_room integer := case when v_paused then 0 else least(greatest(coalesce(p_how_many, 1), 0), 100) end;
   v_now timestamptz;
 begin
   if p_claim_key is not null and not workflow_private.use_claim_key(p_worker, p_claim_key) then
@@ -168,24 +188,27 @@ begin
     where j.status = 'processing' and j.worker_id = p_worker and j.claim_key = p_claim_key;
   else
     perform workflow_private.rescue_expired(100, p_worker);
-    if p_job is null then
+    if v_room = 0 then
+      v_ids := '{}';
+    elsif p_job is null then
       select best.ids, best.alone into v_ids, v_alone from workflow_private.lock_best(
-        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), p_prefer, clock_timestamp()) best;
+        v_room, coalesce(p_running, '{}'), p_prefer, clock_timestamp()) best;
     else
-      v_ids := array(select j.id from public.workflow_generation_jobs j
-                     where j.id = p_job and j.status = 'pending' for update skip locked);
+      select named.ids, named.alone into v_ids, v_alone
+      from workflow_private.lock_named(p_job, coalesce(p_running, '{}')) named;
     end if;
     v_jobs := workflow_private.take(v_ids, p_worker, p_lease_seconds, p_claim_key, p_max_retries);
   end if;
   v_now := clock_timestamp();
-  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'next_due_in', workflow_private.next_due_in(v_now),
+  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'paused', v_paused, 'next_due_in', workflow_private.next_due_in(v_now),
     'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
 end
 $$;
 comment on function public.claim_workflow_jobs is
   'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. '
   '"alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker. '
-  'p_prefer: the next step that costs this worker no model load, analyze or generate.';
+  'p_prefer: the next step that costs this worker no model load, analyze or generate. p_job: only that job, also before '
+  'its time. "paused": an operator has paused this worker, so it gets nothing.';
 
 create function public.renew_workflow_job(
   p_job text, p_attempt integer, p_write integer, p_lease_seconds integer default 20,
@@ -297,7 +320,9 @@ declare
   v_beat bigint;
 begin
   if coalesce(p_stopping, false) then
-    delete from public.workflow_workers w where w.worker_id = p_worker;
+    -- a pause outlives the process: the next one of this name begins paused
+    delete from public.workflow_workers w where w.worker_id = p_worker and w.paused_at is null;
+    update public.workflow_workers w set busy_with = '{}', realtime = 'stopped' where w.worker_id = p_worker;
   else
     insert into public.workflow_workers as w
       (worker_id, hostname, pid, version, started_at, last_seen_at, busy_with, models, realtime, info)
@@ -312,14 +337,17 @@ begin
       info = excluded.info
     returning w.beat into v_beat;
   end if;
-  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat);
+  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat,
+    'paused', workflow_private.is_paused(p_worker));
 end
 $$;
 comment on function public.heartbeat_workflow_worker is
-  'Writes the worker''s own row and answers what is claimable, since when, and when the next thing is due.';
+  'Writes the worker''s own row and answers what is claimable, since when, when the next thing is due, and whether an '
+  'operator has paused this worker.';
 
 revoke all on function workflow_private.is_suspect, workflow_private.next_step, workflow_private.in_turn,
-  workflow_private.lock_next, workflow_private.lock_best, workflow_private.use_claim_key, workflow_private.take
+  workflow_private.lock_next, workflow_private.lock_best, workflow_private.use_claim_key, workflow_private.take,
+  workflow_private.is_paused, workflow_private.lock_named
   from public, anon, authenticated, service_role;
 revoke all on function public.claim_workflow_jobs, public.renew_workflow_job, public.settle_workflow_job,
   public.reconcile_workflow_jobs, public.heartbeat_workflow_worker from public, anon, authenticated, service_role;

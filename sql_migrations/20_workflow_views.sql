@@ -35,8 +35,9 @@ from
      percentile_cont(0.5) within group (order by j.duration_ms / 1000.0) as p50_seconds,
      percentile_cont(0.95) within group (order by j.duration_ms / 1000.0) as p95_seconds
    from public.workflow_generation_jobs j where j.finished_at > now() - interval '1 hour') lately,
-  (select count(*) as live, count(*) filter (where w.busy_with = '{}') as idle
-   from public.workflow_workers w where w.last_seen_at > now() - interval '2 minutes') workers;
+  (select count(*) as live, count(*) filter (where w.busy_with = '{}' and w.paused_at is null) as idle
+   from public.workflow_workers w
+   where w.last_seen_at > now() - interval '2 minutes' and w.realtime is distinct from 'stopped') workers;
 comment on view public.workflow_queue_health is 'One row: what waits, what runs, the last hour, the workers.';
 
 -- observability holds the figures of each phase under "phases", and their sum beside it.

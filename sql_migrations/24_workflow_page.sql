@@ -55,17 +55,18 @@ language sql stable set search_path = '' as $$
     || coalesce((select jsonb_object_agg(l.part, l.lines) from lists l), '{}')
 $$;
 
-create function workflow_private.page_workers(p_now timestamptz) returns jsonb
+create function workflow_private.page_workers() returns jsonb
 language sql stable set search_path = '' as $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'worker', w.worker_id, 'hostname', left(w.hostname, 100), 'pid', w.pid, 'version', left(w.version, 40),
-    'started_at', w.started_at, 'last_seen_at', w.last_seen_at, 'away', w.last_seen_at < p_now - interval '2 minutes',
+    'started_at', w.started_at, 'last_seen_at', w.last_seen_at, 'state', w.state,
     'busy_with', to_jsonb(w.busy_with[1:50]), 'realtime', left(w.realtime, 40),
     'degraded', left(w.info ->> 'degraded', 300), 'concurrency', w.info -> 'concurrency',
     'model_server', left(w.info #>> '{model_server,state}', 40),
     'trouble', left(w.info #>> '{model_server,trouble,why}', 300),
     'missed_events', w.info -> 'missed_events') order by w.worker_id), '[]')
-  from (select * from public.workflow_workers newest order by newest.last_seen_at desc limit 50) w
+  from (select newest.*, g.state from public.workflow_workers newest
+        join public.workflow_workers_at_a_glance g using (worker_id) order by newest.last_seen_at desc limit 50) w
 $$;
 
 -- The last 24 hours by the hour. Of each hour at most 500 ended jobs are counted, and its newest 12 tell the speed.
@@ -126,7 +127,7 @@ language sql stable security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
   select jsonb_build_object('now', now.at, 'queue', workflow_private.page_queue(now.at),
-      'workers', workflow_private.page_workers(now.at))
+      'workers', workflow_private.page_workers())
     || workflow_private.page_jobs()
     || case when p_trends then jsonb_build_object('trends', workflow_private.page_trends(now.at)) else '{}' end
   from (select clock_timestamp() as at) now

@@ -8,7 +8,9 @@ from __future__ import annotations
 import click
 
 from consumer.cli.evaluate import evaluate
+from consumer.cli.fleet import pause, resume, workers
 from consumer.cli.local import demo, dev
+from consumer.cli.once import poll, process
 from consumer.cli.operate import audit, reconcile, run
 from consumer.cli.people import cancel, retry, status, submit
 from consumer.cli.show import replay, show
@@ -27,8 +29,8 @@ def main() -> None:
 
 for command in (
     run, dev, demo,
-    submit, status, watch, show, cancel, retry,
-    reconcile, audit, replay,
+    submit, status, watch, show, cancel, retry, process, poll,
+    reconcile, audit, replay, workers, pause, resume,
     validate, evaluate,
 ):  # fmt: skip
     main.add_command(command)

@@ -9,6 +9,7 @@ const HEADLINES = {
   unhealthy: "In trouble: no job can be worked on",
   lost: "This worker does not answer",
 };
+const PAUSED = ["paused", "pausing"];
 // A queue that nobody empties is trouble, whatever the parts say of themselves.
 const LONG_WAIT = 5 * 60_000;
 
@@ -55,12 +56,13 @@ function standing({ health, database, queue, workers, lost }) {
   if (health.draining) milds.push("stopping: this worker takes no more jobs, and ends when those in work are done.");
   for (const worker of workers ?? []) {
     if (worker.worker === health.worker_id) continue;
-    if (worker.away) milds.push(`${worker.worker}: not seen since ${clock(worker.last_seen_at)}. Is its host up? There: systemctl status workflow-consumer`);
+    if (worker.state === "away") milds.push(`${worker.worker}: not seen since ${clock(worker.last_seen_at)}. Is its host up? There: systemctl status workflow-consumer`);
+    else if (PAUSED.includes(worker.state)) milds.push(`${worker.worker}: is paused and takes no jobs. To resume: consumer resume ${worker.worker}`);
     else if (worker.trouble) milds.push(`${worker.worker}: takes no jobs. ${worker.trouble}`);
     else if (worker.degraded) milds.push(`${worker.worker}: ${worker.degraded}`);
   }
   if (queue?.expired) milds.push(`leases: ${plural(queue.expired, "job")} in work whose worker fell silent. Workers take them back by themselves; at once: consumer reconcile`);
-  const idle = (workers ?? []).some((worker) => !worker.away && worker.busy_with.length < (worker.concurrency ?? 1));
+  const idle = (workers ?? []).some((worker) => worker.state === "idle");
   if (queue?.oldest_claimable_at && idle && since(queue.oldest_claimable_at) > LONG_WAIT) {
     milds.push(`queue: a job waits since ${clock(queue.oldest_claimable_at)} while a worker is free. See why: consumer doctor`);
   }
@@ -70,7 +72,7 @@ function standing({ health, database, queue, workers, lost }) {
 
 function summary({ queue, workers }, state) {
   if (!queue || !workers || state === "lost") return "";
-  const alive = workers.filter((worker) => !worker.away).length;
+  const alive = workers.filter((worker) => worker.state !== "away").length;
   const waiting = queue.claimable + queue.delayed;
   const what = waiting ? `${capped(waiting)} waiting` : "nothing waits";
   return `${plural(alive, "worker")}, ${queue.in_work ? `${queue.in_work} in work` : "none in work"}, ${what}.`;
@@ -131,14 +133,15 @@ function workerCard(worker, here) {
       ticking(worker.last_seen_at, (text) => `seen ${text} ago`)),
     busy.length
       ? h("p", {}, "Busy with ", ...busy.flatMap((link, n) => (n ? [", ", link] : [link])))
-      : h("p", { class: "faint" }, worker.away ? "Its jobs are taken back when their leases run out." : "Free"),
+      : h("p", { class: "faint" }, worker.state === "away" ? "Its jobs are taken back when their leases run out." : "Free"),
     (worker.trouble || worker.degraded) && h("p", { class: "why" }, worker.trouble ?? worker.degraded),
     worker.missed_events ? h("p", { class: "faint" }, `${plural(worker.missed_events, "event")} missed by Realtime, found by heartbeat`) : null,
   ].filter(Boolean);
 }
 
 function workerState(worker) {
-  if (worker.away) return ["bad", "away"];
+  if (worker.state === "away") return ["bad", "away"];
+  if (PAUSED.includes(worker.state)) return ["warn", worker.state];
   if (worker.trouble) return ["bad", `model server ${words(worker.model_server)}`];
   if (worker.degraded) return ["warn", "degraded"];
   return worker.busy_with.length ? ["busy", "busy"] : ["ok", "ready"];

@@ -342,9 +342,7 @@ async def test_every_part_is_reached_by_keyboard(visit: Visit, held: HeldStack) 
             if "Tell sales" in seen:
                 break
         assert [
-            name
-            for name in ("Skip to the jobs", "open-id", "Open", "Forget token", "Tell sales")
-            if name not in seen
+            name for name in ("Skip to the jobs", "open-id", "Open", "Forget token", "Tell sales") if name not in seen
         ] == []
         await page.locator("#filter").get_by_role("radio", name="All").focus()
         await page.keyboard.press("ArrowRight")

@@ -98,7 +98,7 @@ async def test_a_worker_that_holds_back_from_a_backlog_is_not_taken_for_deaf(sta
         ids = [await parts.submit() for _ in range(2)]
         parts.ring()
         await until("one is in work", lambda: parts.lanes.in_use)
-        await until("its claim is over", lambda: not parts.dispatcher._claiming)
+        await until("its claim is over", lambda: not parts.dispatcher._turn.locked())
         assert not parts.dispatcher.idle
         parts.model.hold.set()
         for job_id in ids:

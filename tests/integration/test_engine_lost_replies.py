@@ -155,7 +155,7 @@ async def test_an_outcome_that_a_stop_cannot_wait_for_is_left_to_the_lease_and_s
         parts.ring()
         await until("it is kept", lambda: parts.lines("the outcome could not be written"))
         parts.dispatcher.stop()
-        await parts.dispatcher.abandon()
+        await parts.dispatcher.work.abandon()
         assert parts.runner.running == []
         assert [line["job"] for line in parts.lines("its lease will bring the job back")] == [job_id]
         assert (await parts.row(job_id))["status"] == "processing"

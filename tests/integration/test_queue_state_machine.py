@@ -233,7 +233,7 @@ def test_any_order_of_calls_is_answered_as_the_model_does(real: RealQueue) -> No
 
 
 RENEW, SETTLE, CLAIM = "public.renew_workflow_job", "public.settle_workflow_job", "public.claim_workflow_jobs"
-NEXT, IN_TURN = "workflow_private.lock_next", "workflow_private.in_turn"
+NEXT, IN_TURN, NAMED = "workflow_private.lock_next", "workflow_private.in_turn", "workflow_private.lock_named"
 PLAIN, PREFERRING = "for update skip locked;\nend", "for update skip locked;\n    if found"
 NOT_HELD = "v_job.status is distinct from 'processing' or v_job.attempt is distinct from p_attempt"
 
@@ -251,7 +251,7 @@ MUTANTS = [
     ("preferring_claim_without_skip_locked", NEXT, PREFERRING, "for update;\n    if found"),
     ("preferring_claim_without_a_lock", NEXT, PREFERRING, ";\n    if found"),
     ("preference_ignored", IN_TURN, "b.first desc, ", ""),
-    ("claim_by_name_without_status_check", CLAIM, "j.id = p_job and j.status = 'pending'", "j.id = p_job"),
+    ("claim_by_name_without_status_check", NAMED, "j.id = p_job and j.status = 'pending'", "j.id = p_job"),
     ("claim_before_it_is_due", NEXT, "'pending' and j.run_at <= p_now", "'pending'"),
     ("a_repeated_claim_takes_more", CLAIM, "not workflow_private.use_claim_key(p_worker, p_claim_key)", "false"),
     ("attempt_not_raised", "workflow_private.take", "attempt = j.attempt + 1", "attempt = greatest(j.attempt, 1)"),

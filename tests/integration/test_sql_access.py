@@ -13,12 +13,12 @@ from tests.integration.sql_db import Caller, Database
 
 RELATIONS = [
     "workflow_generation_jobs", "workflow_job_events", "workflow_workers", "workflow_jobs_at_a_glance",
-    "workflow_queue_health", "workflow_model_performance", "workflow_failures_by_code",
+    "workflow_queue_health", "workflow_model_performance", "workflow_failures_by_code", "workflow_workers_at_a_glance",
 ]  # fmt: skip
 WORKERS_FUNCTIONS = {
     "claim_workflow_jobs", "renew_workflow_job", "settle_workflow_job", "reconcile_workflow_jobs",
     "heartbeat_workflow_worker", "prune_workflow_jobs", "cleanup_old_jobs", "audit_workflow_jobs",
-    "workflow_page", "workflow_page_job",
+    "workflow_page", "workflow_page_job", "pause_workflow_workers",
 }  # fmt: skip
 PEOPLES_FUNCTIONS = {"submit_workflow_job", "cancel_workflow_job", "retry_workflow_job"}
 OURS = "('public'::regnamespace, 'workflow_private'::regnamespace)"

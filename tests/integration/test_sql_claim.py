@@ -20,7 +20,7 @@ async def db(cluster: Postgres) -> AsyncIterator[Database]:
 async def test_a_claim_returns_the_whole_row_and_takes_the_job(db: Database) -> None:
     await db.job(config={"webhook": "https://example.org"})
     answer = await db.service.rpc("claim_workflow_jobs", worker="w1", lease_seconds=20)
-    assert set(answer) == {"jobs", "alone", "next_due_in", "more"}
+    assert set(answer) == {"jobs", "alone", "paused", "next_due_in", "more"}
     assert answer["jobs"] == [await db.row()]
     job = answer["jobs"][0]
     assert (job["status"], job["attempt"], job["worker_id"], job["current_phase"]) == ("processing", 1, "w1", "analyze")
@@ -33,7 +33,7 @@ async def test_a_claim_returns_the_whole_row_and_takes_the_job(db: Database) -> 
 
 async def test_a_claim_with_nothing_to_claim_says_so(db: Database) -> None:
     answer = await db.service.rpc("claim_workflow_jobs", worker="w1")
-    assert answer == {"jobs": [], "alone": False, "next_due_in": None, "more": False}
+    assert answer == {"jobs": [], "alone": False, "paused": False, "next_due_in": None, "more": False}
 
 
 async def test_a_claim_takes_no_more_than_asked_and_says_that_there_is_more(db: Database) -> None:

@@ -105,7 +105,7 @@ async def test_a_worker_is_shown_with_what_it_is_busy_with_and_why_it_is_degrade
     assert (one["busy_with"], one["degraded"], one["trouble"], one["concurrency"]) == (
         ["one"], "no Realtime", "no token", 2,
     )  # fmt: skip
-    assert (one["away"], two["away"], two["trouble"]) == (False, True, None)
+    assert (one["state"], two["state"], two["trouble"]) == ("busy", "away", None)
 
 
 async def test_one_job_comes_with_its_history_and_without_its_config(db: Database) -> None:

@@ -174,7 +174,9 @@ async def test_a_job_is_as_old_as_the_moment_it_became_claimable(db: Database) -
 
 async def test_an_idle_queue_answers_nothing_claimable_and_nothing_due(db: Database) -> None:
     answer = await db.service.rpc("heartbeat_workflow_worker", worker="w1")
-    assert answer == {"beat": 1, "claimable": 0, "oldest_claimable_seconds": None, "next_due_in": None}
+    assert answer == {
+        "beat": 1, "claimable": 0, "oldest_claimable_seconds": None, "next_due_in": None, "paused": False,
+    }  # fmt: skip
 
 
 async def test_the_count_of_claimable_jobs_is_capped(db: Database) -> None:

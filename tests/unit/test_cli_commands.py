@@ -37,8 +37,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
-        "audit", "cancel", "demo", "dev", "eval", "reconcile", "replay", "retry", "run", "show", "status", "submit",
-        "validate",
+        "audit", "cancel", "demo", "dev", "eval", "pause", "poll", "process", "reconcile", "replay", "resume", "retry",
+        "run", "show", "status", "submit", "validate", "workers",
     ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ async def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 @asynccontextmanager
 async def asked(worker: Worker, status: Status | None = None) -> AsyncIterator[httpx.AsyncClient]:
     face = Face(HERE, None)
-    serving = face.serving(status or worker.status, worker.dispatcher._store)
+    serving = face.serving(status or worker.status, worker._store, Catalog.load())
     async with serving, httpx.AsyncClient(base_url=f"http://{face.place}", trust_env=False) as client:
         yield client
 
@@ -116,7 +116,7 @@ async def test_the_worker_goes_on_when_its_http_face_breaks(worker: Worker, monk
     said: list[str] = []
     sink = logger.add(lambda line: said.append(str(line)))
     monkeypatch.setattr(http._Quiet, "main_loop", broken)
-    async with Face(HERE, None).serving(worker.status, worker.dispatcher._store):
+    async with Face(HERE, None).serving(worker.status, worker._store, Catalog.load()):
         pass
     logger.remove(sink)
     assert any("the worker goes on without it" in line for line in said)

@@ -153,6 +153,8 @@ declare
   v_ids text[];
   v_jobs jsonb;
   v_alone boolean := false;
+  v_paused boolean := workflow_private.is_paused(p_worker);
+  v_room integer := case when v_paused then 0 else least(greatest(coalesce(p_how_many, 1), 0), 100) end;
   v_now timestamptz;
 begin
   if p_claim_key is not null and not workflow_private.use_claim_key(p_worker, p_claim_key) then
@@ -162,22 +164,24 @@ begin
     where j.status = 'processing' and j.worker_id = p_worker and j.claim_key = p_claim_key;
   else
     perform workflow_private.rescue_expired(100, p_worker);
-    if p_job is null then
+    if v_room = 0 then
+      v_ids := '{}';
+    elsif p_job is null then
       select best.ids, best.alone into v_ids, v_alone from workflow_private.lock_best(
-        least(greatest(coalesce(p_how_many, 1), 0), 100), coalesce(p_running, '{}'), p_prefer, clock_timestamp()) best;
+        v_room, coalesce(p_running, '{}'), p_prefer, clock_timestamp()) best;
     else
-      v_ids := array(select j.id from public.workflow_generation_jobs j
-                     where j.id = p_job and j.status = 'pending' for update skip locked);
+      select named.ids, named.alone into v_ids, v_alone
+      from workflow_private.lock_named(p_job, coalesce(p_running, '{}')) named;
     end if;
     v_jobs := workflow_private.take(v_ids, p_worker, p_lease_seconds, p_claim_key, p_max_retries);
   end if;
   v_now := clock_timestamp();
-  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'next_due_in', workflow_private.next_due_in(v_now),
+  return jsonb_build_object('jobs', v_jobs, 'alone', v_alone, 'paused', v_paused, 'next_due_in', workflow_private.next_due_in(v_now),
     'more', exists (select from public.workflow_generation_jobs j where j.status = 'pending' and j.run_at <= v_now));
 end
 $$;
 ALTER FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) OWNER TO postgres;
-COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. "alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker. p_prefer: the next step that costs this worker no model load, analyze or generate.';
+COMMENT ON FUNCTION public.claim_workflow_jobs(p_worker text, p_how_many integer, p_lease_seconds integer, p_claim_key text, p_max_retries integer, p_job text, p_running text[], p_prefer text) IS 'Takes the best claimable jobs for a worker. A repeat with the same worker and p_claim_key takes nothing new. "alone": the worker gets nothing more until what it has is over, because a job here may have ended its last worker. p_prefer: the next step that costs this worker no model load, analyze or generate. p_job: only that job, also before its time. "paused": an operator has paused this worker, so it gets nothing.';
 CREATE FUNCTION public.cleanup_old_jobs() RETURNS integer
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -202,7 +206,9 @@ declare
   v_beat bigint;
 begin
   if coalesce(p_stopping, false) then
-    delete from public.workflow_workers w where w.worker_id = p_worker;
+    -- a pause outlives the process: the next one of this name begins paused
+    delete from public.workflow_workers w where w.worker_id = p_worker and w.paused_at is null;
+    update public.workflow_workers w set busy_with = '{}', realtime = 'stopped' where w.worker_id = p_worker;
   else
     insert into public.workflow_workers as w
       (worker_id, hostname, pid, version, started_at, last_seen_at, busy_with, models, realtime, info)
@@ -217,11 +223,37 @@ begin
       info = excluded.info
     returning w.beat into v_beat;
   end if;
-  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat);
+  return workflow_private.backlog(v_now) || jsonb_build_object('beat', v_beat,
+    'paused', workflow_private.is_paused(p_worker));
 end
 $$;
 ALTER FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) OWNER TO postgres;
-COMMENT ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) IS 'Writes the worker''s own row and answers what is claimable, since when, and when the next thing is due.';
+COMMENT ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) IS 'Writes the worker''s own row and answers what is claimable, since when, when the next thing is due, and whether an operator has paused this worker.';
+CREATE FUNCTION public.pause_workflow_workers(p_worker text, p_paused boolean) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  v_workers text[];
+  v_now timestamptz := clock_timestamp();
+begin
+  with changed as (
+    update public.workflow_workers w set poked_at = v_now,
+      paused_at = case when p_paused then coalesce(w.paused_at, v_now) end
+    where w.worker_id in (
+      -- in order, so that two such calls never wait for each other
+      select l.worker_id from public.workflow_workers l where p_worker is null or l.worker_id = p_worker
+      order by l.worker_id for update)
+    returning w.worker_id
+  )
+  select coalesce(array_agg(c.worker_id order by c.worker_id), '{}') into v_workers from changed c;
+  perform workflow_private.broadcast('worker_poke', jsonb_build_object('worker_id', w.id))
+  from unnest(v_workers) w (id);
+  return jsonb_build_object('paused', p_paused, 'workers', v_workers);
+end
+$$;
+ALTER FUNCTION public.pause_workflow_workers(p_worker text, p_paused boolean) OWNER TO postgres;
+COMMENT ON FUNCTION public.pause_workflow_workers(p_worker text, p_paused boolean) IS 'Pauses a worker, or all that have a row when p_worker is null; or resumes. Answers which there were. May be repeated.';
 CREATE FUNCTION public.prune_workflow_jobs(p_older_than interval DEFAULT '7 days'::interval, p_limit integer DEFAULT 10000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -364,7 +396,7 @@ CREATE FUNCTION public.workflow_page(p_trends boolean DEFAULT true) RETURNS json
     SET jit TO 'off'
     AS $$
   select jsonb_build_object('now', now.at, 'queue', workflow_private.page_queue(now.at),
-      'workers', workflow_private.page_workers(now.at))
+      'workers', workflow_private.page_workers())
     || workflow_private.page_jobs()
     || case when p_trends then jsonb_build_object('trends', workflow_private.page_trends(now.at)) else '{}' end
   from (select clock_timestamp() as at) now
@@ -715,6 +747,13 @@ CREATE FUNCTION workflow_private.is_operator() RETURNS boolean
     in ('service_role', 'postgres', 'supabase_admin')
 $$;
 ALTER FUNCTION workflow_private.is_operator() OWNER TO postgres;
+CREATE FUNCTION workflow_private.is_paused(p_worker text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select exists (select from public.workflow_workers w where w.worker_id = p_worker and w.paused_at is not null)
+$$;
+ALTER FUNCTION workflow_private.is_paused(p_worker text) OWNER TO postgres;
 CREATE FUNCTION workflow_private.is_suspect(p_details jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -751,6 +790,20 @@ begin
 end
 $$;
 ALTER FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone, OUT ids text[], OUT alone boolean) OWNER TO postgres;
+CREATE FUNCTION workflow_private.lock_named(p_job text, p_running text[], OUT ids text[], OUT alone boolean) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  select array[j.id], workflow_private.is_suspect(j.error_details) and j.id <> all (p_running) into ids, alone
+  from public.workflow_generation_jobs j where j.id = p_job and j.status = 'pending' for update skip locked;
+  alone := coalesce(alone, false);
+  if ids is null or (alone and p_running <> '{}') then
+    ids := '{}';
+  end if;
+end
+$$;
+ALTER FUNCTION workflow_private.lock_named(p_job text, p_running text[], OUT ids text[], OUT alone boolean) OWNER TO postgres;
 CREATE FUNCTION workflow_private.lock_next(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) RETURNS TABLE(id text, suspect boolean)
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -929,21 +982,22 @@ CREATE FUNCTION workflow_private.page_trends(p_now timestamp with time zone) RET
                  from failures f))
 $$;
 ALTER FUNCTION workflow_private.page_trends(p_now timestamp with time zone) OWNER TO postgres;
-CREATE FUNCTION workflow_private.page_workers(p_now timestamp with time zone) RETURNS jsonb
+CREATE FUNCTION workflow_private.page_workers() RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO ''
     AS $$
   select coalesce(jsonb_agg(jsonb_build_object(
     'worker', w.worker_id, 'hostname', left(w.hostname, 100), 'pid', w.pid, 'version', left(w.version, 40),
-    'started_at', w.started_at, 'last_seen_at', w.last_seen_at, 'away', w.last_seen_at < p_now - interval '2 minutes',
+    'started_at', w.started_at, 'last_seen_at', w.last_seen_at, 'state', w.state,
     'busy_with', to_jsonb(w.busy_with[1:50]), 'realtime', left(w.realtime, 40),
     'degraded', left(w.info ->> 'degraded', 300), 'concurrency', w.info -> 'concurrency',
     'model_server', left(w.info #>> '{model_server,state}', 40),
     'trouble', left(w.info #>> '{model_server,trouble,why}', 300),
     'missed_events', w.info -> 'missed_events') order by w.worker_id), '[]')
-  from (select * from public.workflow_workers newest order by newest.last_seen_at desc limit 50) w
+  from (select newest.*, g.state from public.workflow_workers newest
+        join public.workflow_workers_at_a_glance g using (worker_id) order by newest.last_seen_at desc limit 50) w
 $$;
-ALTER FUNCTION workflow_private.page_workers(p_now timestamp with time zone) OWNER TO postgres;
+ALTER FUNCTION workflow_private.page_workers() OWNER TO postgres;
 CREATE FUNCTION workflow_private.poke(p_worker text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1205,6 +1259,7 @@ CREATE TABLE public.workflow_workers (
     models jsonb,
     realtime text,
     poked_at timestamp with time zone,
+    paused_at timestamp with time zone,
     info jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT workflow_worker_id_charset CHECK ((worker_id ~ '^[A-Za-z0-9_-]{1,64}$'::text)),
     CONSTRAINT workflow_worker_info_size CHECK ((pg_column_size(info) <= 65536))
@@ -1242,11 +1297,34 @@ CREATE VIEW public.workflow_queue_health WITH (security_invoker='on') AS
            FROM public.workflow_generation_jobs j
           WHERE (j.finished_at > (now() - '01:00:00'::interval))) lately,
     ( SELECT count(*) AS live,
-            count(*) FILTER (WHERE (w.busy_with = '{}'::text[])) AS idle
+            count(*) FILTER (WHERE ((w.busy_with = '{}'::text[]) AND (w.paused_at IS NULL))) AS idle
            FROM public.workflow_workers w
-          WHERE (w.last_seen_at > (now() - '00:02:00'::interval))) workers;
+          WHERE ((w.last_seen_at > (now() - '00:02:00'::interval)) AND (w.realtime IS DISTINCT FROM 'stopped'::text))) workers;
 ALTER VIEW public.workflow_queue_health OWNER TO postgres;
 COMMENT ON VIEW public.workflow_queue_health IS 'One row: what waits, what runs, the last hour, the workers.';
+CREATE VIEW public.workflow_workers_at_a_glance WITH (security_invoker='on') AS
+ SELECT worker_id,
+        CASE
+            WHEN ((last_seen_at <= (now() - '00:02:00'::interval)) OR (realtime = 'stopped'::text)) THEN 'away'::text
+            WHEN ((paused_at IS NOT NULL) AND (busy_with <> '{}'::text[])) THEN 'pausing'::text
+            WHEN (paused_at IS NOT NULL) THEN 'paused'::text
+            WHEN (busy_with <> '{}'::text[]) THEN 'busy'::text
+            ELSE 'idle'::text
+        END AS state,
+    paused_at,
+    busy_with,
+    realtime,
+    ((info -> 'model_server'::text) ->> 'state'::text) AS model_server,
+    hostname,
+    pid,
+    version,
+    started_at,
+    last_seen_at,
+    (EXTRACT(epoch FROM (now() - last_seen_at)))::double precision AS seen_seconds_ago,
+    models
+   FROM public.workflow_workers w;
+ALTER VIEW public.workflow_workers_at_a_glance OWNER TO postgres;
+COMMENT ON VIEW public.workflow_workers_at_a_glance IS 'One line per worker: what it does now. away: no heartbeat for 2 minutes.';
 CREATE TABLE workflow_private.claim_keys (
     worker_id text NOT NULL,
     keys text[] NOT NULL,
@@ -1304,6 +1382,8 @@ REVOKE ALL ON FUNCTION public.cleanup_old_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cleanup_old_jobs() TO service_role;
 REVOKE ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.heartbeat_workflow_worker(p_worker text, p_info jsonb, p_stopping boolean) TO service_role;
+REVOKE ALL ON FUNCTION public.pause_workflow_workers(p_worker text, p_paused boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.pause_workflow_workers(p_worker text, p_paused boolean) TO service_role;
 REVOKE ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prune_workflow_jobs(p_older_than interval, p_limit integer) TO service_role;
 REVOKE ALL ON FUNCTION public.reconcile_workflow_jobs(p_dry_run boolean, p_limit integer) FROM PUBLIC;
@@ -1364,9 +1444,11 @@ REVOKE ALL ON FUNCTION workflow_private.ending_of(p_job public.workflow_generati
 REVOKE ALL ON FUNCTION workflow_private.fair_rank(p_user uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.in_turn(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.is_operator() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.is_paused(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.is_suspect(p_details jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.lease(p_seconds integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.lock_best(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone, OUT ids text[], OUT alone boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.lock_named(p_job text, p_running text[], OUT ids text[], OUT alone boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.lock_next(p_how_many integer, p_running text[], p_prefer text, p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.may_touch(p_job public.workflow_generation_jobs) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new jsonb) FROM PUBLIC;
@@ -1376,7 +1458,7 @@ REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jo
 REVOKE ALL ON FUNCTION workflow_private.page_jobs() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.page_queue(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.page_trends(p_now timestamp with time zone) FROM PUBLIC;
-REVOKE ALL ON FUNCTION workflow_private.page_workers(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.page_workers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.poke(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;
@@ -1396,3 +1478,4 @@ GRANT SELECT ON TABLE public.workflow_jobs_at_a_glance TO authenticated;
 GRANT SELECT ON TABLE public.workflow_model_performance TO service_role;
 GRANT SELECT ON TABLE public.workflow_workers TO service_role;
 GRANT SELECT ON TABLE public.workflow_queue_health TO service_role;
+GRANT SELECT ON TABLE public.workflow_workers_at_a_glance TO service_role;

@@ -1,0 +1,1 @@
+../../sql_migrations/22_workflow_pause.sql
