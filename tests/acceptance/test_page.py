@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from consumer.page_feed import MOST_VIEWERS
 from tests.acceptance.test_http import TOKEN, gateway_away
 from tests.browser import chromium, opened, unreachable_by_some
-from tests.engine import JOBS
+from tests.engine import JOBS, until
 from tests.held import HeldStack
 from tests.processes import Process, running
 
@@ -371,3 +373,37 @@ async def test_older_jobs_are_listed_a_page_at_a_time(visit: Visit, held: HeldSt
         await expect(rows).to_have_count(20)
         await page.get_by_role("button", name="Show older jobs").click()
         await expect(rows).to_have_count(35)
+
+
+async def test_a_paused_worker_says_how_it_is_resumed(page: Page, held: HeldStack) -> None:
+    held.as_worker("public.heartbeat_workflow_worker('gpu-9')")
+    held.as_worker("public.pause_workflow_workers('gpu-9', true)")
+    try:
+        await expect(page.get_by_role("heading", name="It works, but look at this")).to_be_visible()
+        await expect(page.locator("#reasons")).to_contain_text("To resume: consumer resume gpu-9")
+        await expect(page.locator("#workers li").filter(has_text="gpu-9")).to_contain_text("paused")
+    finally:
+        held.as_worker("public.pause_workflow_workers('gpu-9', false)")
+        held.as_worker("public.heartbeat_workflow_worker('gpu-9', '{}', true)")
+    await expect(page.get_by_role("heading", name="All is well")).to_be_visible()
+
+
+async def test_who_comes_when_too_many_look_is_told_to_wait(worker: tuple[Process, str], held: HeldStack) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=worker[1], headers=headers, trust_env=False) as client:
+        kept: list[AsyncIterator[str]] = []
+        async with AsyncExitStack() as streams:
+            for _ in range(MOST_VIEWERS):
+                answer = await streams.enter_async_context(client.stream("GET", "/page/live"))
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                kept.append(answer.aiter_lines())  # one that is let go closes its stream
+                await anext(kept[-1])
+            late = await client.get("/page/live")
+            assert (late.status_code, late.headers["retry-after"]) == (503, "30")
+            assert "Close some" in late.json()["error"]
+
+        async def one_may_come() -> bool:
+            async with client.stream("GET", "/page/live") as answer:
+                return answer.status_code == 200
+
+        await until("one may come", one_may_come)
