@@ -19,7 +19,7 @@ from consumer.http_jobs import UNKNOWN
 from consumer.http_parts import JobIdPath, Parts
 from consumer.job import JsonObject
 from consumer.page_feed import Feed
-from consumer.page_job import detail, drawing, line
+from consumer.page_job import detail, drawing, listed
 from consumer.reader import Cursor, Reader
 
 # A drawing opened on its own: its labels are text of models.
@@ -57,7 +57,7 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/page/jobs")
     async def jobs(status: Ended = None, before: str | None = None) -> JSONResponse:
         found = await Reader(parts.store.database).jobs(status=status, before=_place(before), limit=OLDER)
-        return JSONResponse({"jobs": [line(each) for each in found.jobs], "next": found.next and str(found.next)})
+        return JSONResponse({"jobs": [listed(each) for each in found.jobs], "next": found.next and str(found.next)})
 
     @routes.get("/page/jobs/{job_id}")
     async def job(job_id: JobIdPath) -> JSONResponse:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from consumer.database import Database, as_object
-from consumer.errors import StoreError, StoreRefused
+from consumer.errors import StoreError, StoreRefused, StoreUnavailable
 from consumer.job import JsonObject
 from consumer.status import Status
 
@@ -82,18 +82,21 @@ class Feed:
         Raises:
             StoreError: the database did not answer.
         """
-        async with self._job_looking:
-            known, asked, row = self._job
-            if known != job_id or asked < max(self._looked, _clock() - LOOK):
-                asked = _clock()
-                row = await self._database.call("workflow_page_job", {"p_job": job_id})
-                self._job = (job_id, asked, row)
-            return row
+        try:
+            async with asyncio.timeout(PATIENCE), self._job_looking:
+                known, asked, row = self._job
+                if known != job_id or asked < max(self._looked, _clock() - LOOK):
+                    asked = _clock()
+                    row = await self._database.call("workflow_page_job", {"p_job": job_id})
+                    self._job = (job_id, asked, row)
+                return row
+        except TimeoutError:
+            raise StoreUnavailable("workflow_page_job: no answer in time") from None
 
     @asynccontextmanager
     async def _looked_at(self) -> AsyncIterator[None]:
         self._viewers += 1
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._parts.clear()  # of the last time that somebody looked
             self._trends_looked = -TRENDS
             self._task = asyncio.create_task(self._keep_looking(), name="page")
@@ -106,14 +109,17 @@ class Feed:
                 self._task = None
 
     async def _keep_looking(self) -> None:
-        """Look until cancelled; then, or when the worker ends, wake everybody."""
-        while not self._over.is_set():
-            began = _clock()
-            await self._look(began)
-            pause = AWAY if self._away else max(LOOK, SHARE * (_clock() - began))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._over.wait()
+        """Look until cancelled or the worker ends; then wake everybody."""
+        try:
+            while not self._over.is_set():
+                began = _clock()
+                await self._look(began)
+                pause = AWAY if self._away else max(LOOK, SHARE * (_clock() - began))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._over.wait()
+        except Exception:
+            logger.exception("a defect of the page; the next stream looks anew")
         self._wake()
 
     async def _look(self, since: float) -> None:
@@ -130,13 +136,13 @@ class Feed:
         try:
             async with asyncio.timeout(PATIENCE):
                 found = as_object(await self._database.call("workflow_page", {"p_trends": trends}))
-        except (StoreError, TimeoutError) as error:
+            self._now = found.pop("now")
+        except (StoreError, TimeoutError, KeyError) as error:  # KeyError: something else than our function answered
             self._gone(error)
             return
         if trends:
             self._trends_looked = _clock()
         self._away = False
-        self._now = found.pop("now")
         self._parts |= {name: _text(part) for name, part in found.items()}
         self._parts["database"] = _text({"ok": True})
 
@@ -168,4 +174,4 @@ def _clock() -> float:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"))

@@ -24,7 +24,6 @@ PLAIN = (
     "id", "status", "mode", "priority", "progress", "phase", "attempt", "worker", "retry_count", "max_retries",
     "created_at", "run_at", "started_at", "finished_at", "updated_at", "duration_ms", "cancel_requested", "now",
 )  # fmt: skip
-
 SAME = {"id", "status", "mode", "priority", "attempt", "created_at", "run_at", "started_at", "finished_at"}
 
 
@@ -34,12 +33,12 @@ def detail(row: JsonObject, catalog: Catalog) -> JsonObject:
     """
     wrong = _object(row["error_details"])
     figures = _object(row["observability"])
-    log, events = _objects(row["log"]), _objects(row["events"])
+    log = _objects(row["log"])
     workflow = shown_workflow(row)
     return {
         **{name: row[name] for name in PLAIN},
         "prompt": clean_text(row["prompt"], MOST_TEXT),
-        "timeline": timeline(row["created_at"], events, log, row["finished_at"] or row["now"]),
+        "timeline": timeline(row["created_at"], row["events"], log, row["finished_at"] or row["now"]),
         "log": [_line(line) for line in log],
         "error": _error(row, wrong),
         "history": [_part(entry, ("attempt", "code", "message", "at")) for entry in _objects(wrong.get("history"))],
@@ -53,7 +52,7 @@ def detail(row: JsonObject, catalog: Catalog) -> JsonObject:
     }
 
 
-def line(job: JobLine) -> JsonObject:
+def listed(job: JobLine) -> JsonObject:
     """A job of the list, in the words of `workflow_page`."""
     said = job.model_dump(mode="json", include=SAME)
     return {

@@ -29,6 +29,7 @@ class Queue:
         self.waiting: list[int] = []
         self.wrong: Exception | None = None
         self.takes = 0.0
+        self.answer: JsonObject | None = None
 
     async def call(self, function: str, arguments: JsonObject) -> JsonObject:
         self.asked.append((function, dict(arguments)))
@@ -36,6 +37,8 @@ class Queue:
             await asyncio.sleep(self.takes)
         if self.wrong is not None:
             raise self.wrong
+        if self.answer is not None:
+            return dict(self.answer)
         trends: JsonObject = {"trends": {}} if arguments.get("p_trends") else {}
         return {"now": NOW, "waiting": list(self.waiting), **trends}
 
@@ -175,6 +178,32 @@ async def test_a_database_that_hangs_holds_nothing_up(parts: Parts) -> None:
         async with asyncio.timeout(10):
             news = await parts.news(stream)
     assert (news["database"]["ok"], news["health"]) == (False, {"status": "healthy"})
+
+
+@in_virtual_time
+async def test_an_answer_of_something_else_is_an_outage(parts: Parts) -> None:
+    async with aclosing(parts.feed.events()) as stream:
+        await parts.news(stream)
+        parts.queue.answer = {"message": "captive portal"}
+        assert (await parts.news(stream))["database"]["ok"] is False
+        parts.queue.answer = None
+        assert (await parts.news(stream))["database"]["ok"] is True
+
+
+@in_virtual_time
+async def test_after_a_defect_the_next_stream_looks_anew(parts: Parts) -> None:
+    parts.queue.wrong = RuntimeError("a defect")
+    assert [event async for event in parts.feed.events()] == []
+    parts.queue.wrong = None
+    async with aclosing(parts.feed.events()) as stream:
+        assert "waiting" in await parts.news(stream)
+
+
+@in_virtual_time
+async def test_a_job_that_the_database_does_not_tell_in_time_is_unavailable(parts: Parts) -> None:
+    parts.queue.takes = 3600
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await parts.feed.job("one")
 
 
 @in_virtual_time

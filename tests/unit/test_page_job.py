@@ -82,6 +82,14 @@ def test_values_of_other_shapes_are_passed_over(junk: object) -> None:
     shown(error_details=junk, observability=junk, log=junk, preview=junk, events=[])
 
 
+def test_the_newest_of_many_events_end_the_time_line() -> None:
+    events = [
+        {"kind": kind, "at": f"2026-01-01T03:{n % 60:02}:00+00:00", "attempt": n // 2, "worker": "w", "detail": {}}
+        for n, kind in enumerate(["claimed", "released"] * 99 + ["claimed", "failed"])
+    ]
+    assert shown(events=events)["timeline"][-1]["outcome"] == "failed"
+
+
 def test_control_characters_do_not_reach_the_page() -> None:
     found = shown(prompt="a\x1b[31mb\u202ec", error_details={"code": "A\x07B"}, error_message="x\x00y")
     assert (found["prompt"], found["error"]["code"], found["error"]["message"]) == ("abc", "AB", "xy")
