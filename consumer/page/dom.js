@@ -103,5 +103,20 @@ export function tick() {
 export const clock = (iso) => new Date(iso).toLocaleTimeString([], { hour12: false });
 export const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
 export const capped = (n, most = 1000) => (n >= most ? `${most}+` : String(n));
+
+const STATES = {
+  processing: ["busy", "in work"],
+  pending: ["wait", "waiting"],
+  completed: ["ok", "completed"],
+  failed: ["bad", "failed"],
+  cancelled: ["off", "cancelled"],
+};
+
+// A job's state: the class of its pill, and its name.
+export function stateOf(job) {
+  if (job.status === "processing" && job.cancel_requested) return ["busy", "cancelling"];
+  return STATES[job.status] ?? ["off", job.status];
+}
+
 // Names of the database as words: "workflow_generation" is "workflow generation".
 export const words = (name) => String(name ?? "").replaceAll("_", " ");

@@ -1,12 +1,10 @@
 // One job, in a sheet over the page: what it is, how far, its time line, its log, what went wrong, and its workflow.
 
-import { byId, h, replaced, setText, words } from "./dom.js";
+import { byId, h, replaced, setText, stateOf, words } from "./dom.js";
 import { ask, token } from "./feed.js";
 import { errorPart, factsPart, figuresPart, logPart, mendedPart, previewPart, timelinePart } from "./job_parts.js";
 
 const ENDED = ["completed", "failed", "cancelled"];
-const STATES = { pending: "waiting", processing: "in work", completed: "completed", failed: "failed", cancelled: "cancelled" };
-const KINDS = { pending: "wait", processing: "busy", completed: "ok", failed: "bad", cancelled: "off" };
 const PARTS = [
   ["error", errorPart],
   ["preview", previewPart],
@@ -99,9 +97,9 @@ function show(job) {
   shown.job = job;
   setText(byId("job-said"), "");
   const state = byId("job-state");
-  const label = job.cancel_requested && job.status === "processing" ? "cancelling" : STATES[job.status];
+  const [kind, label] = stateOf(job);
   const said = `${job.mode === "edit" ? "edit, " : ""}attempt ${job.attempt}, ${job.retry_count} of ${job.max_retries} retries used`;
-  replaced(state, [job.status, label, said], () => [h("span", { class: `pill ${KINDS[job.status]}` }, label), h("span", { class: "faint" }, said)]);
+  replaced(state, [job.status, label, said], () => [h("span", { class: `pill ${kind}` }, label), h("span", { class: "faint" }, said)]);
   if (before && before.status !== job.status) announce(`Job ${job.id}: ${label}.`);
   setText(byId("job-prompt"), job.prompt);
   progress(job);

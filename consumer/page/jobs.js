@@ -1,6 +1,6 @@
 // The table of jobs: in work, next in the queue, newest ended and newest failed.
 
-import { byId, capped, clock, h, keyed, setText, span, ticking, words } from "./dom.js";
+import { byId, capped, clock, h, keyed, setText, span, stateOf, ticking, words } from "./dom.js";
 import { ask } from "./feed.js";
 
 const GROUPS = [
@@ -20,13 +20,6 @@ const EMPTY = {
   waiting: ["Nothing waits. Add a job: ", 'consumer submit "Every morning at 9, mail me the orders"'],
   finished: ["No job has ended yet. Follow one: ", "consumer watch"],
   failed: ["No job has failed. If one does, what to do stands here."],
-};
-const PILLS = {
-  processing: ["busy", "in work"],
-  pending: ["wait", "waiting"],
-  completed: ["ok", "completed"],
-  failed: ["bad", "failed"],
-  cancelled: ["off", "cancelled"],
 };
 
 let chosen = "all";
@@ -127,9 +120,9 @@ function update(row, job) {
   if (row.dataset.was === text) return;
   row.dataset.was = text;
   const [state, request, progress, when] = row.children;
-  const [kind, label] = PILLS[job.status] ?? ["off", job.status];
+  const [kind, label] = stateOf(job);
   state.firstChild.className = `pill ${kind}`;
-  setText(state.firstChild, job.cancel_requested && job.status === "processing" ? "cancelling" : label);
+  setText(state.firstChild, label);
   setText(request.firstChild, job.prompt.trim() || job.id);
   progress.replaceChildren(...progressOf(job));
   when.replaceChildren(whenOf(job));

@@ -210,6 +210,7 @@ async def test_a_job_that_the_database_does_not_tell_in_time_is_unavailable(part
 async def test_one_job_is_asked_for_once_by_all_who_look_and_anew_after_each_look(parts: Parts) -> None:
     async with aclosing(parts.feed.events()) as stream:
         await parts.news(stream)
+        await asyncio.sleep(0.9 * LOOK)
         await asyncio.gather(*[parts.feed.job("one") for _ in range(20)])
         assert [name for name, _ in parts.queue.asked].count("workflow_page_job") == 1
         parts.queue.waiting.append(1)
