@@ -32,9 +32,10 @@ export function watchHash(say) {
 // News of the queue: look again at a job that is not over, or that has begun anew.
 export function jobNews(parts) {
   if (!shown) return followHash();
-  const { job } = shown;
+  const { job, missing } = shown;
+  if (missing) return;
   if (!job || !ENDED.includes(job.status)) return load();
-  const line = [...parts.in_work, ...parts.waiting, ...parts.finished].find((each) => each.id === shown.id);
+  const line = ["in_work", "waiting", "finished"].flatMap((name) => parts[name] ?? []).find((each) => each.id === shown.id);
   if (line && line.updated_at !== job.updated_at) load();
 }
 
@@ -86,6 +87,7 @@ async function load() {
     const job = await (await ask(`page/jobs/${mine.id}`)).json();
     if (shown === mine) show(job);
   } catch (error) {
+    mine.missing = error.status === 404;
     if (shown === mine) setText(byId(mine.job ? "job-said" : "job-state"), error.message);
   }
   mine.asking = false;
