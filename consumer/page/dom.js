@@ -68,9 +68,10 @@ export function setClock(iso) {
 export const now = () => Date.now() + offset;
 export const since = (iso) => Math.max(0, now() - Date.parse(iso));
 
-// Milliseconds in words: "0.4 s", "41 s", "3 min 20 s", "2 h 5 min", "4 d".
+// Milliseconds in words: "40 ms", "0.4 s", "41 s", "3 min 20 s", "2 h 5 min", "4 d".
 export function span(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
+  if (ms < 99.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
