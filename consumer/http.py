@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
@@ -96,10 +96,11 @@ def build(parts: Parts) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router(parts))
 
-    def read(path: str, *codes: int) -> Callable[[Answer], Answer]:
+    def read(path: str, *codes: int, kind: type[Response] = JSONResponse) -> Callable[[Answer], Answer]:
         def both(answer: Answer) -> Answer:
             app.head(path, include_in_schema=False)(answer)
-            return app.get(path, tags=["worker"], responses={code: {} for code in codes})(answer)
+            others: dict[int | str, dict[str, Any]] = {code: {} for code in codes}
+            return app.get(path, tags=["worker"], response_class=kind, responses=others)(answer)
 
         return both
 
@@ -120,7 +121,7 @@ def build(parts: Parts) -> FastAPI:
         found = status.health()
         return JSONResponse(found.as_json(), 200 if found.status == "healthy" else 503)
 
-    @read("/metrics")
+    @read("/metrics", kind=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         """The figures for Prometheus."""
         return PlainTextResponse(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -22,7 +22,7 @@ STATEMENT_TIMEOUT = ": 57014: "
 @click.option("--pull-missing", is_flag=True, help="First pull the models that are missing (also: PULL_MISSING=true).")
 @click.option(
     "--http", is_flag=False, flag_value=f"{HTTP_HOST}:{HTTP_PORT}", metavar="[HOST:PORT]",
-    help=f"Answer /health, /metrics, /healthz and /readyz here; without a value on {HTTP_HOST}:{HTTP_PORT}.",
+    help=f"Answer HTTP here, /health, /metrics, /jobs and more; without a value on {HTTP_HOST}:{HTTP_PORT}.",
 )  # fmt: skip
 @command
 async def run(pull_missing: bool, http: str | None) -> None:
