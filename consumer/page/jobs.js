@@ -2,6 +2,7 @@
 
 import { byId, capped, clock, h, keyed, setText, span, stateOf, ticking, words } from "./dom.js";
 import { ask } from "./feed.js";
+import { openJob } from "./job.js";
 
 const GROUPS = [
   ["in_work", "In work"],
@@ -108,7 +109,9 @@ const titleRow = () => h("tr", { class: "group", role: "row" }, h("th", { colspa
 
 function jobRow(job) {
   const role = "cell"; // said outright, because a phone shows rows as blocks
-  return h("tr", { class: "job", role: "row" },
+  // anywhere in the row, but not on its link and not to mark text
+  const onclick = (event) => { if (!event.target.closest("a") && !String(getSelection())) openJob(job.id); };
+  return h("tr", { class: "job", role: "row", onclick },
     h("td", { role }, h("span", { class: "pill" })),
     h("td", { role, class: "request" }, h("a", { href: `#job/${job.id}` }), h("span", { class: "mono faint id" }, job.id)),
     h("td", { role, class: "progress" }),
