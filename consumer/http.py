@@ -22,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from consumer import http_callers, http_errors, http_jobs, http_pause
+from consumer import http_callers, http_errors, http_jobs, http_page, http_pause, page_files
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
 from consumer.hosts import Place, is_loopback, parse_origins
 from consumer.http_guard import Guard
@@ -38,8 +38,8 @@ MOST_CONNECTIONS = 100
 # Seconds that answers under way may take when the worker ends.
 LAST_ANSWERS = 2
 # Asked without the token; one that ends with a slash stands for all that begin so.
-OPEN = ("/healthz", "/readyz", *http_callers.OPEN)
-ROUTERS = (http_jobs.router, http_pause.router, http_callers.router)
+OPEN = ("/healthz", "/readyz", *page_files.OPEN, *http_callers.OPEN)
+ROUTERS = (http_jobs.router, http_pause.router, http_callers.router, http_page.router)
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 
 
@@ -65,13 +65,9 @@ class Face:
     async def serving(self, status: Status, store: Store, catalog: Catalog) -> AsyncIterator[None]:
         """Answer meanwhile; requests that came before are answered first."""
         self.observer.read(status)
-        app = Guard(
-            build(Parts(status, self.observer, store, catalog)),
-            self.place.host,
-            self._token,
-            OPEN,
-            parse_origins(status.settings.http_cors_origins),
-        )
+        parts = Parts(status, self.observer, store, catalog)
+        origins = parse_origins(status.settings.http_cors_origins or "")
+        app = Guard(build(parts), self.place.host, self._token, OPEN, origins)
         server = _Quiet(
             uvicorn.Config(
                 app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
@@ -84,6 +80,7 @@ class Face:
         try:
             yield
         finally:
+            parts.over.set()
             server.over.set()
             await work
 

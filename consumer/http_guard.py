@@ -59,7 +59,8 @@ class Guard:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_for_every_answer()]
+                given = message.get("headers", ())
+                message["headers"] = [*given, *_for_every_answer(but={name for name, _ in given})]
             await send(message)
 
         try:
@@ -130,11 +131,15 @@ def _is_here(headers: Headers) -> bool:
         return False
 
 
-def _for_every_answer() -> list[tuple[bytes, bytes]]:
-    """No copy may be kept, no type guessed; and the connection ends, so that no client keeps one."""
-    return [
+def _for_every_answer(but: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+    """No copy may be kept, no type guessed; and the connection ends, so that no client keeps one.
+
+    `but`: what the answer says itself.
+    """
+    all_of_them = [
         (b"date", formatdate(usegmt=True).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
     ]
+    return [header for header in all_of_them if header[0] not in but]

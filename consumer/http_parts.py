@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
@@ -23,12 +24,16 @@ JobIdPath = Annotated[str, Path(pattern=JOB_ID_PATTERN, description="The job's i
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """`status` knows the worker's settings and live parts; `store` speaks to the database with the worker's key."""
+    """`status` knows the worker's settings and live parts; `store` speaks to the database with the worker's key.
+
+    `over` is set when the face ends: answers that go on and on end then.
+    """
 
     status: Status
     figures: Exporter
     store: Store
     catalog: Catalog
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Refusal(BaseModel):

@@ -1,6 +1,6 @@
 """What an inspected database lacks, and the way out of each. Pure; called by doctor, heartbeat, inspector and status.
 
-The facts are those of `inspect_workflow_schema` (sql_migrations/23).
+The facts are those of `inspect_workflow_schema` (sql_migrations/24).
 """
 
 from __future__ import annotations

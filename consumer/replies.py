@@ -177,7 +177,7 @@ class JobLine(Reply):
 
 
 class Inspection(Reply):
-    """What the database says about its schema (sql_migrations/23): lists name what is missing, open or too much.
+    """What the database says about its schema (sql_migrations/24): lists name what is missing, open or too much.
 
     `version`: the last migration whose parts are all there, up to the first gap. `now`: seconds since 1970.
     """

@@ -95,8 +95,8 @@ class Settings(ModelSettings):
         description="The project's JWT secret, where its users' tokens are signed with it (HS256); other keys are "
         "fetched from the project.",
     )
-    http_cors_origins: str = Field(
-        "",
+    http_cors_origins: str | None = Field(
+        None,
         description="Origins whose pages may call the HTTP face, with commas between; unset: none.",
         examples=["https://app.example.org"],
     )
@@ -147,8 +147,8 @@ class Settings(ModelSettings):
 
     @field_validator("http_cors_origins")
     @classmethod
-    def _are_origins(cls, value: str) -> str:
-        parse_origins(value)
+    def _are_origins(cls, value: str | None) -> str | None:
+        parse_origins(value or "")
         return value
 
     @property

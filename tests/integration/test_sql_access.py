@@ -18,7 +18,7 @@ RELATIONS = [
 WORKERS_FUNCTIONS = {
     "claim_workflow_jobs", "renew_workflow_job", "settle_workflow_job", "reconcile_workflow_jobs",
     "heartbeat_workflow_worker", "prune_workflow_jobs", "cleanup_old_jobs", "audit_workflow_jobs",
-    "pause_workflow_workers", "inspect_workflow_schema",
+    "pause_workflow_workers", "inspect_workflow_schema", "workflow_page", "workflow_page_job",
 }  # fmt: skip
 PEOPLES_FUNCTIONS = {"submit_workflow_job", "cancel_workflow_job", "retry_workflow_job"}
 OURS = "('public'::regnamespace, 'workflow_private'::regnamespace)"

@@ -52,7 +52,7 @@ async def test_it_knows_every_part_that_the_migrations_make(db: Database) -> Non
         select kind || ' ' || name from workflow_private.schema_found()
         except select kind || ' ' || name from workflow_private.schema_parts()"""
     unknown = [row[0] for row in await db.owner.fetch(query) if not row[0].endswith(("_pkey", "_fkey"))]
-    assert unknown == [], "add these to schema_parts() in sql_migrations/23_workflow_doctor.sql"
+    assert unknown == [], "add these to schema_parts() in sql_migrations/24_workflow_doctor.sql"
 
 
 DAMAGES: dict[str, tuple[list[str], dict[str, Any]]] = {

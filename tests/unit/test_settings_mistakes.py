@@ -57,6 +57,8 @@ WRONG: dict[str, list[str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": NO_URLS,
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": NO_URLS,
     "OTEL_SDK_DISABLED": ["maybe", "2"],
+    "SUPABASE_JWT_SECRET": ["x" * 31],
+    "HTTP_CORS_ORIGINS": ["nonsense", "*", "ftp://host", "https://host/path", "https://a.example https://b.example"],
     "WORKER_API_TOKEN": ["my-token", "a token with blanks in it", "café-café-café-café"],
 }
 # Looked at where it is used: see below.
@@ -99,7 +101,7 @@ def test_a_wrong_value_is_named_with_the_way_out(variable: str, value: str, monk
     assert name == variable
     assert reason
     assert way_out.startswith(("Set it to ", "Give ", "Write ", "Use ")), way_out
-    if variable in ("SUPABASE_SERVICE_ROLE_KEY", "WORKER_API_TOKEN") and value:
+    if variable in ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET", "WORKER_API_TOKEN") and value:
         assert value not in reason + way_out
 
 

@@ -447,6 +447,43 @@ CREATE FUNCTION public.submit_workflow_job(p_prompt text, p_mode text DEFAULT 'c
 $$;
 ALTER FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) OWNER TO postgres;
 COMMENT ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) IS 'Asks for a workflow. A repeat with the same id or idempotency key returns the same job. p_user_id, p_traceparent: service only.';
+CREATE FUNCTION public.workflow_page(p_trends boolean DEFAULT true) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET jit TO 'off'
+    AS $$
+  select jsonb_build_object('now', now.at, 'queue', workflow_private.page_queue(now.at),
+      'workers', workflow_private.page_workers())
+    || workflow_private.page_jobs()
+    || case when p_trends then jsonb_build_object('trends', workflow_private.page_trends(now.at)) else '{}' end
+  from (select clock_timestamp() as at) now
+$$;
+ALTER FUNCTION public.workflow_page(p_trends boolean) OWNER TO postgres;
+COMMENT ON FUNCTION public.workflow_page(p_trends boolean) IS 'What the page of a worker shows: the queue, the workers, the newest jobs, and with p_trends the last 24 hours.';
+CREATE FUNCTION public.workflow_page_job(p_job text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  select jsonb_build_object(
+    'id', j.id, 'status', j.status, 'mode', j.mode, 'prompt', j.prompt, 'priority', j.priority,
+    'progress', j.progress_percentage, 'phase', j.current_phase, 'attempt', j.attempt, 'worker', j.worker_id,
+    'retry_count', j.retry_count, 'max_retries', j.max_retries, 'created_at', j.created_at, 'run_at', j.run_at,
+    'started_at', j.started_at, 'finished_at', j.finished_at, 'updated_at', j.updated_at,
+    'duration_ms', j.duration_ms, 'cancel_requested', j.cancel_requested_at is not null, 'preview', j.preview,
+    'log', j.progress_logs, 'observability', j.observability, 'error_message', j.error_message,
+    'error_details', j.error_details, 'workflow', j.workflow_result, 'now', clock_timestamp(),
+    'events', (select coalesce(jsonb_agg(jsonb_build_object('kind', e.kind, 'at', e.at, 'attempt', e.attempt,
+        'worker', e.worker_id, 'detail', e.detail - 'result_sha256') order by e.id), '[]')
+      from (select * from public.workflow_job_events newest where newest.job_id = j.id
+            order by newest.id desc limit 200) e))
+  from public.workflow_generation_jobs j where j.id = p_job
+$$;
+ALTER FUNCTION public.workflow_page_job(p_job text) OWNER TO postgres;
+COMMENT ON FUNCTION public.workflow_page_job(p_job text) IS 'One job as the page of a worker shows it, with its history.';
 CREATE FUNCTION workflow_private.after_jobs_insert() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -906,6 +943,128 @@ CREATE FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_k
     case when p_job.status = 'processing' then p_job.worker_id end, p_kind, p_now
 $$;
 ALTER FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.page_jobs() RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  with shown as materialized (
+    (select 'in_work' as part, row_number() over (order by j.started_at, j.id) as n, j.id
+     from public.workflow_generation_jobs j where j.status = 'processing' order by j.started_at, j.id limit 50)
+    union all
+    (select 'waiting', row_number() over (order by j.priority desc, j.fair_rank, j.created_at, j.id), j.id
+     from public.workflow_generation_jobs j where j.status = 'pending'
+     order by j.priority desc, j.fair_rank, j.created_at, j.id limit 20)
+    union all
+    (select 'finished', row_number() over (order by j.finished_at desc), j.id
+     from public.workflow_generation_jobs j where j.finished_at is not null order by j.finished_at desc limit 20)
+    union all
+    (select 'failed', row_number() over (order by j.finished_at desc), j.id
+     from public.workflow_generation_jobs j where j.status = 'failed' order by j.finished_at desc limit 20)
+  ), lists as (
+    select s.part, jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'id', j.id, 'status', j.status, 'mode', j.mode, 'prompt', left(j.prompt, 120), 'priority', nullif(j.priority, 0),
+      'progress', j.progress_percentage, 'phase', j.current_phase, 'attempt', j.attempt, 'worker', j.worker_id,
+      'created_at', j.created_at, 'run_at', case when j.status = 'pending' then j.run_at end,
+      'started_at', j.started_at, 'finished_at', j.finished_at, 'updated_at', j.updated_at,
+      'cancel_requested', nullif(j.cancel_requested_at is not null, false),
+      'code', left(j.error_details ->> 'code', 60))) order by s.n) as lines
+    from shown s join public.workflow_generation_jobs j on j.id = s.id group by s.part
+  )
+  select '{"in_work": [], "waiting": [], "finished": [], "failed": []}'
+    || coalesce((select jsonb_object_agg(l.part, l.lines) from lists l), '{}')
+$$;
+ALTER FUNCTION workflow_private.page_jobs() OWNER TO postgres;
+CREATE FUNCTION workflow_private.page_queue(p_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select jsonb_build_object(
+    'claimable', (select count(*) from (select from public.workflow_generation_jobs j
+                  where j.status = 'pending' and j.run_at <= p_now limit 1000) capped),
+    'delayed', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
+    'oldest_claimable_at', (select j.run_at from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
+    'next_run_at', (select j.run_at from public.workflow_generation_jobs j
+                where j.status = 'pending' and j.run_at > p_now order by j.run_at limit 1),
+    'in_work', (select count(*) from public.workflow_generation_jobs j where j.status = 'processing'),
+    'expired', (select count(*) from public.workflow_generation_jobs j
+                where j.status = 'processing' and j.lease_expires_at <= p_now),
+    'finished_last_hour', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.finished_at > p_now - interval '1 hour' limit 1000) capped),
+    'failed_last_hour', (select count(*) from (select from public.workflow_generation_jobs j
+                where j.status = 'failed' and j.finished_at > p_now - interval '1 hour' limit 1000) capped))
+$$;
+ALTER FUNCTION workflow_private.page_queue(p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.page_trends(p_now timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  with hours as materialized (
+    select h.n, date_trunc('hour', p_now, 'UTC') + make_interval(hours => h.n - 23) as at
+    from generate_series(0, 23) h (n)
+  ), counted as materialized (
+    select h.n,
+      (select count(*) from (select from public.workflow_generation_jobs j where j.finished_at >= h.at
+         and j.finished_at < h.at + interval '1 hour' limit 500) capped) as finished,
+      (select count(*) from (select from public.workflow_generation_jobs j where j.status = 'failed'
+         and j.finished_at >= h.at and j.finished_at < h.at + interval '1 hour' limit 500) capped) as failed
+    from hours h
+  ), sample as materialized (
+    select h.n, newest.seconds, newest.phases
+    from hours h cross join lateral (
+      select j.duration_ms / 1000.0 as seconds, j.observability -> 'phases' as phases
+      from public.workflow_generation_jobs j
+      where j.finished_at >= h.at and j.finished_at < h.at + interval '1 hour'
+      order by j.finished_at desc limit 12) newest
+  ), speeds as materialized (
+    select left(figures.model, 60) as model, s.n,
+      round((percentile_cont(0.5) within group (order by figures.tokens_per_second))::numeric, 1) as speed,
+      count(*) as calls
+    from sample s
+    cross join lateral jsonb_each(case jsonb_typeof(s.phases) when 'object' then s.phases else '{}' end) phase
+    cross join lateral jsonb_to_record(case jsonb_typeof(phase.value) when 'object' then phase.value else '{}' end)
+      figures (model text, tokens_per_second double precision)
+    where figures.model is not null and figures.tokens_per_second is not null
+    group by 1, 2
+  ), models as (
+    select m.model, (select jsonb_agg(s.speed order by h.n) from hours h
+                     left join speeds s on s.n = h.n and s.model = m.model) as speeds
+    from (select s.model, sum(s.calls) as calls from speeds s group by 1 order by 2 desc, 1 limit 6) m
+  ), failures as (
+    select left(coalesce(f.error_details ->> 'code', '?'), 60) as code, left(f.error_details ->> 'cause', 60) as cause,
+      count(*) as jobs, max(f.finished_at) as last_at, (array_agg(f.id order by f.finished_at desc))[1] as last_job
+    from (select j.id, j.finished_at, j.error_details from public.workflow_generation_jobs j
+          where j.status = 'failed' and j.finished_at >= (select min(h.at) from hours h)
+          order by j.finished_at desc limit 200) f
+    group by 1, 2 order by 3 desc, 4 desc limit 12
+  )
+  select jsonb_build_object(
+    'since', (select min(h.at) from hours h),
+    'finished', (select jsonb_agg(c.finished order by c.n) from counted c),
+    'failed', (select jsonb_agg(c.failed order by c.n) from counted c),
+    'median_seconds', (select round((percentile_cont(0.5) within group (order by s.seconds))::numeric, 1) from sample s),
+    'models', (select coalesce(jsonb_agg(to_jsonb(m) order by m.model), '[]') from models m),
+    'failures', (select coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(f)) order by f.jobs desc, f.last_at desc), '[]')
+                 from failures f))
+$$;
+ALTER FUNCTION workflow_private.page_trends(p_now timestamp with time zone) OWNER TO postgres;
+CREATE FUNCTION workflow_private.page_workers() RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'worker', w.worker_id, 'hostname', left(w.hostname, 100), 'pid', w.pid, 'version', left(w.version, 40),
+    'started_at', w.started_at, 'last_seen_at', w.last_seen_at, 'state', w.state,
+    'busy_with', to_jsonb(w.busy_with[1:50]), 'realtime', left(w.realtime, 40),
+    'degraded', left(w.info ->> 'degraded', 300), 'concurrency', w.info -> 'concurrency',
+    'model_server', left(w.info #>> '{model_server,state}', 40),
+    'trouble', left(w.info #>> '{model_server,trouble,why}', 300),
+    'missed_events', w.info -> 'missed_events') order by w.worker_id), '[]')
+  from (select newest.*, g.state from public.workflow_workers newest
+        join public.workflow_workers_at_a_glance g using (worker_id) order by newest.last_seen_at desc limit 50) w
+$$;
+ALTER FUNCTION workflow_private.page_workers() OWNER TO postgres;
 CREATE FUNCTION workflow_private.poke(p_worker text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1079,25 +1238,30 @@ CREATE FUNCTION workflow_private.schema_parts() RETURNS TABLE(migration integer,
     (15, 'trigger', array['workflow_job_takes_its_place', 'workflow_jobs_ring_the_doorbell']),
     (16, 'function', array['workflow_private.next_due_in/1', 'workflow_private.lease/1', 'workflow_private.backlog/1',
       'workflow_private.append_logs/3', 'workflow_private.merge_checkpoint/2', 'workflow_private.ending_of/2',
-      'workflow_private.details_after/6', 'workflow_private.digest/1', 'workflow_private.end_attempt/9',
+      'workflow_private.details_after/6', 'workflow_private.digest/1', 'workflow_private.end_attempt/10',
       'workflow_private.rescue_expired/2']),
     (17, 'function', array['workflow_private.is_paused/1', 'workflow_private.lock_named/2',
       'workflow_private.is_suspect/1', 'workflow_private.next_step/1',
       'workflow_private.in_turn/4', 'workflow_private.lock_next/4', 'workflow_private.lock_best/4',
       'workflow_private.use_claim_key/2', 'workflow_private.take/5', 'public.claim_workflow_jobs/8',
-      'public.renew_workflow_job/10', 'public.settle_workflow_job/9', 'public.reconcile_workflow_jobs/2',
+      'public.renew_workflow_job/10', 'public.settle_workflow_job/10', 'public.reconcile_workflow_jobs/2',
       'public.heartbeat_workflow_worker/3']),
     (18, 'function', array['workflow_private.is_operator/0', 'workflow_private.may_touch/1', 'workflow_private.note/3',
       'workflow_private.answer/2', 'workflow_private.submit_job/11', 'workflow_private.cancel_job/1',
       'workflow_private.retry_job/1', 'public.submit_workflow_job/11', 'public.cancel_workflow_job/1',
-      'public.retry_workflow_job/1', 'public.prune_workflow_jobs/2', 'public.cleanup_old_jobs/0']),
+      'public.retry_workflow_job/1', 'public.prune_workflow_jobs/3', 'public.cleanup_old_jobs/0']),
     (19, 'policy', array['users see their own jobs', 'users insert their own jobs, not ahead of others']),
     (20, 'view', array['public.workflow_jobs_at_a_glance', 'public.workflow_queue_health',
       'public.workflow_model_performance', 'public.workflow_failures_by_code']),
+    (20, 'index', array['public.workflow_jobs_newest', 'public.workflow_jobs_newest_of_status']),
     (21, 'function', array['public.audit_workflow_jobs/3']),
     (22, 'function', array['public.pause_workflow_workers/2']),
     (22, 'view', array['public.workflow_workers_at_a_glance']),
-    (23, 'function', array['workflow_private.schema_parts/0', 'workflow_private.schema_found/0',
+    (23, 'index', array['public.workflow_jobs_failed']),
+    (23, 'function', array['workflow_private.page_queue/1', 'workflow_private.page_jobs/0',
+      'workflow_private.page_workers/0', 'workflow_private.page_trends/1', 'public.workflow_page/1',
+      'public.workflow_page_job/1']),
+    (24, 'function', array['workflow_private.schema_parts/0', 'workflow_private.schema_found/0',
       'workflow_private.rights_due/0', 'workflow_private.rights_found/0', 'public.inspect_workflow_schema/0'])
   ) part (migration, kind, names)
 $$;
@@ -1364,6 +1528,7 @@ CREATE INDEX workflow_events_of_job ON public.workflow_job_events USING btree (j
 CREATE UNIQUE INDEX workflow_events_one_ending ON public.workflow_job_events USING btree (job_id, attempt) WHERE (kind = ANY (ARRAY['completed'::text, 'failed'::text, 'retry'::text, 'released'::text, 'cancelled'::text, 'rescued'::text]));
 CREATE INDEX workflow_jobs_claim_order ON public.workflow_generation_jobs USING btree (priority DESC, fair_rank, created_at, id, run_at) WHERE (status = 'pending'::text);
 CREATE INDEX workflow_jobs_due ON public.workflow_generation_jobs USING btree (run_at) WHERE (status = 'pending'::text);
+CREATE INDEX workflow_jobs_failed ON public.workflow_generation_jobs USING btree (finished_at) WHERE (status = 'failed'::text);
 CREATE INDEX workflow_jobs_finished ON public.workflow_generation_jobs USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 CREATE INDEX workflow_jobs_first_rank ON public.workflow_generation_jobs USING btree (fair_rank) WHERE (status = 'pending'::text);
 CREATE UNIQUE INDEX workflow_jobs_idempotency ON public.workflow_generation_jobs USING btree (user_id, idempotency_key) NULLS NOT DISTINCT WHERE (idempotency_key IS NOT NULL);
@@ -1419,6 +1584,10 @@ GRANT ALL ON FUNCTION public.settle_workflow_job(p_job text, p_attempt integer, 
 REVOKE ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO authenticated;
 GRANT ALL ON FUNCTION public.submit_workflow_job(p_prompt text, p_mode text, p_current_workflow jsonb, p_execution_history jsonb, p_config jsonb, p_priority integer, p_run_at timestamp with time zone, p_idempotency_key text, p_id text, p_user_id uuid, p_traceparent text) TO service_role;
+REVOKE ALL ON FUNCTION public.workflow_page(p_trends boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.workflow_page(p_trends boolean) TO service_role;
+REVOKE ALL ON FUNCTION public.workflow_page_job(p_job text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.workflow_page_job(p_job text) TO service_role;
 REVOKE ALL ON FUNCTION workflow_private.after_jobs_insert() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.answer(p_accepted boolean, p_status text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.append_logs(p_old jsonb, p_new jsonb, p_now timestamp with time zone) FROM PUBLIC;
@@ -1472,6 +1641,10 @@ REVOKE ALL ON FUNCTION workflow_private.merge_checkpoint(p_old jsonb, p_new json
 REVOKE ALL ON FUNCTION workflow_private.next_due_in(p_now timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.next_step(p_checkpoint jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.note(p_job public.workflow_generation_jobs, p_kind text, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.page_jobs() FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.page_queue(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.page_trends(p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION workflow_private.page_workers() FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.poke(p_worker text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.readable(p_value jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION workflow_private.rescue_expired(p_limit integer, p_actor text) FROM PUBLIC;

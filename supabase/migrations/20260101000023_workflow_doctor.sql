@@ -1,1 +1,0 @@
-../../sql_migrations/23_workflow_doctor.sql

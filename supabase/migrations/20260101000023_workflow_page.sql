@@ -1,0 +1,1 @@
+../../sql_migrations/23_workflow_page.sql

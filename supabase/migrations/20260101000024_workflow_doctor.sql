@@ -1,0 +1,1 @@
+../../sql_migrations/24_workflow_doctor.sql
