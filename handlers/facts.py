@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from consumer.job import JsonObject
 from handlers.spelling import spelled
-from handlers.triggers import TRIGGERS, interval_of
+from handlers.times import interval_of
+from handlers.triggers import TRIGGERS
 
 _URL = re.compile(r"https?://[^\s\"'<>(){}\[\]\\^`|]{1,300}")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
@@ -35,7 +36,7 @@ class Facts:
 
 def read_facts(prompt: str) -> Facts:
     """Everything stated in the prompt, by plain patterns; linear in its length."""
-    text = spelled(prompt)
+    text = spelled(prompt).strip()
     trigger = next((name for name, pattern in TRIGGERS if pattern.search(text)), None)
     return Facts(
         trigger=trigger,

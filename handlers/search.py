@@ -44,8 +44,12 @@ def _patterns(catalog: Catalog) -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 def _any_of(phrases: Iterable[str]) -> re.Pattern[str]:
-    """Whole words; the borders are ASCII, since scripts without blanks run into the name of a service."""
-    return re.compile(r"(?<![a-z0-9_-])(?:" + "|".join(re.escape(phrase) for phrase in phrases) + r")s?(?![a-z0-9_-])")
+    """Whole words; the borders are ASCII, since scripts without blanks run into the name of a service.
+
+    "FTP-Server" and "GPT-4" name theirs; "log-in" and "Zendesk-like" do not.
+    """
+    words = "|".join(re.escape(phrase) for phrase in phrases)
+    return re.compile(rf"(?<![a-z0-9_-])(?:{words})s?(?![a-z0-9_]|-(?:in|on|off|out|up|of|like)\b)")
 
 
 def find(prompt: str, hints: str, catalog: Catalog) -> Found:

@@ -1,126 +1,164 @@
-"""The words that state a trigger, in the languages that users write in. Read by `facts`."""
+"""Which trigger the words state, and in which order words count. Read by `facts`.
+
+The rules, first to last: a time that opens the prompt; a workflow that fails; a workflow that calls; a time
+anywhere; a person by hand; a form; a chat; a call of our address; an event elsewhere; a word that only smells of time.
+So a schedule beats an event in its body, a named form or chat beats the bare event that brings it, and "the daily
+report" beats nothing.
+"""
 
 from __future__ import annotations
 
 import re
 
-# Units of an interval, by the letter that the engine writes.
-_UNITS = {
-    "s": r"seconds?|secs?|sekunden?|secondes?|segundos?|second[oi]|seconden|секунд\w*|秒|초|सेकंड",
-    "m": r"minutes?|mins?|minuten?|minutos?|minut[oiy]?|минут\w*|分鐘|分钟|分|분|मिनट|دقيقة|دقائق",
-    "h": r"hours?|hrs?|stunden?|heures?|horas?|or[ae]|uur|godzin\w*|час(?:а|ов)?|小時|小时|時間|시간|घंटे|ساعة|ساعات",
-}
-_UNIT = "|".join(f"(?P<{letter}>{words})" for letter, words in _UNITS.items())
-INTERVAL = re.compile(
-    r"(?:(?<!\w)(?:every|each|alle|jede|toutes les|cada|ogni|elke?|каждые|каждый|co|كل|हर)\s+|每隔?\s*)"
-    rf"(?:(?P<count>\d{{1,4}}|other|few)\s*)?(?:{_UNIT})(?![a-zà-ÿ])"
-    r"|(?P<each>\d{1,4})\s*(?:(?P<s2>秒|초)|(?P<m2>分|분)|(?P<h2>時間|시간))\s*(?:ごと|おき|毎|마다)"
-    r"|\b(?:hourly|stündlich)\b|毎時|매시간",
-    re.IGNORECASE,
-)
+from handlers.events import CALLED, FAILURE, WEAK_FAILURE, WEBHOOK
+from handlers.people import CHAT, FORM, MANUAL
+from handlers.times import INTERVAL, SCHEDULE, WEAK_SCHEDULE
 
-_WEEKDAY = (
-    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:mon|diens|donners|frei|sams|sonn)tag|mittwoch"
-    r"|lunes|martes|mi[eé]rcoles|jueves|viernes|s[aá]bado|domingo|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
-    r"|luned[iì]|marted[iì]|mercoled[iì]|gioved[iì]|venerd[iì]|segunda|ter[cç]a|quarta|quinta|sexta"
+# What a system reports: the nouns and the verbs of an event.
+_NOUN = (
+    r"(?:orders?|payments?|purchases?|push(?:es)?|commits?|releases?|issues?|tickets?|leads?|sign-?ups?"
+    r"|checkouts?|pull requests?"
+    r"|merge requests?|merges?|deploy(?:s|ments?)?|messages?|conversations?|events?|subscriptions?|subscribers?"
+    r"|cancellations?|refunds?"
+    r"|invoices?|bookings?|reservations?|alerts?|incidents?|calls?|requests?|registrations?|uploads?|comments?"
+    r"|reviews?|donations?"
+    r"|sales?|deliver(?:y|ies)|shipments?|chargebacks?|disputes?|customers?|users?|contacts?|accounts?|members?"
+    r"|builds?|tags?|deals?"
+    r"|complaints?|mentions?|repl(?:y|ies)|responses?|emails?|e-mails?|mails?|files?|photos?|pictures?|videos?"
+    r"|documents?|records?|rows?"
+    r"|cards?|tasks?|posts?|articles?|products?|pull-requests?|transactions?|charges?|failures?|errors?|logins?"
+    r"|hires?|employees?)"
 )
-_SCHEDULE = "|".join(
-    (
-        r"\b(?:every|each) (?:\w+ )?(?:day|morning|evening|night|noon|weekday|weekend|week|month|quarter|year)s?\b",
-        rf"\b(?:every|each|on|jede[nr]?|cada|todos los|chaque|tous les|ogni|elke|toda) (?:{_WEEKDAY})",
-        rf"\b(?:{_WEEKDAY})s at \d",
-        r"\b(?:daily|weekly|nightly|monthly|quarterly|at midnight|at noon|cron)\b",
-        r"\bon a schedule\b|^at \d|^\W*schedule\W*$",
-        r"\b(?:once|twice) (?:a|per|every) (?:day|week|month|year)\b|\bon (?:weekdays|weekends|workdays)\b",
-        r"\bon the (?:first|last|\d{1,2}(?:st|nd|rd|th)) (?:day |\w+day )?of (?:the|each|every|a) (?:month|year)\b",
-        r"\bat the (?:start|beginning|end) of (?:the|each|every) (?:day|week|month|year)\b",
-        r"\bjede[nrs]? (?:\w+ )?(?:tag|morgen|abend|nacht|woche|monat|jahr)\b",
-        r"\b(?:täglich|wöchentlich|monatlich|werktags)",
-        r"\b(?:cada|todos los|todas las) (?:d[ií]as?|mañanas?|noches?|tardes?|semanas?|mes(?:es)?)\b|\bdiariamente\b",
-        r"\b(?:chaque|tous les|toutes les) (?:jours?|matins?|soirs?|nuits?|semaines?|mois)\b|\bquotidiennement\b",
-        r"\bogni (?:giorno|mattina|sera|notte|settimana|mese)\b|\b(?:elke|iedere) (?:dag|ochtend|avond|week|maand)\b",
-        r"\b(?:todos os|todas as|toda a?) ?(?:dias|manhãs?|noites?|semanas?)\b|\bdagelijks\b|\bcodziennie\b",
-        r"\bкажд\w+ (?:день|утро|вечер|ночь|недел\w+|месяц)\b|\bежедневно\b|\bher (?:gün|sabah|akşam|hafta|ay)\b",
-        r"毎[朝日週晩月夕]|每[天日周晚月年早]|每个?(?:星期|工作日|月)|(?<!구)매[일주월달]",
-        r"(?<!\S)हर (?:दिन|रोज|सुबह|शाम|रात|हफ्ते|सप्ताह|महीने)|प्रतिदिन|रोज़ाना",
-        r"(?<!\w)كل (?:يوم|صباح|مساء|ليلة|أسبوع|شهر)(?!\w)|يوميا",
-    )
+_VERB = (
+    r"(?:arriv(?:es?|ed|ing)|com(?:es?|ing) (?:in|through|up)|came in|lands?|landed|(?:is|are|was|were|gets?|been"
+    r"|being|becomes?|has) (?:\w+ ){0,2}?"
+    r"(?:\w{2,}ed|made|sent|paid|bought|sold|won|lost|put|set|found|due|left|live|full|down|back|low|out of stock"
+    r"|over)"
+    r"|happens?|occurs?|fails?|failed|signs? (?:up|in)|signed (?:up|in)|logs? (?:in|on)|chang(?:es?|ed)"
+    r"|register(?:s|ed)?|(?:un)?subscrib(?:es?|ed)|buys?|bought"
+    r"|purchas(?:es?|ed)|pays?|paid|orders|ordered|cancels?|cancell?ed|books|booked|joins?|joined|pushes|pushed"
+    r"|merges|merged|closes|closed|opens|opened"
+    r"|creat(?:es?|ed)|plac(?:es|ed)|add(?:s|ed)|upload(?:s|ed)?|updat(?:es|ed)|post(?:s|ed)|publish(?:es|ed)"
+    r"|releas(?:es|ed)|deploys|deployed"
+    r"|repl(?:ies|ied)|mention(?:s|ed)|comments|commented|leaves|left|sends|sent|reports|reported|rais(?:es|ed)"
+    r"|drops|dropped|exceed(?:s|ed)?|appears?|shows? up|showed up"
+    r"|checks? out|downgrad\w+|upgrad\w+|renew(?:s|ed)?|expir(?:es?|ed)|finish(?:es|ed)|complet(?:es|ed)|starts"
+    r"|started|ends|ended|goes (?:down|live|offline|out|over|below|above|missing)"
+    r"|turns|reach(?:es|ed)|falls|fell|rises|rose|ask(?:s|ed) for|requests|requested|complain(?:s|ed)|rat(?:es"
+    r"|ed)|review(?:s|ed)|download(?:s|ed)|install(?:s|ed)|receiv(?:es?|ed)"
+    r"|assigns|assigned|label(?:s|led|ed)|ships|shipped|delivers|delivered|refund(?:s|ed)|triggers?|fires|stars"
+    r"|starred|wins|follows|donat(?:es|ed)|calls|hits|delet(?:es|ed)|mov(?:es|ed)"
+    r"|approv(?:es|ed)|reject(?:s|ed)|enters|gets|sells|abandons|abandoned|applies|moved|tagged|forks|forked"
+    r"|runs out)"
 )
-_FORM = "|".join(
-    (
-        r"\b(?:sign-?up|contact|registration|feedback|web|online|survey|application|order|lead|intake|request) form\b",
-        r"\b(?:a|the|this|our|my|html|custom) form\b(?! of\b)|^\W*form\W*$",
-        r"\bform (?:is |gets |trigger|submission|with|for|asking|where|comes? in|arrives)",
-        r"\b(?:fills? (?:in|out)|submits?|completes?|sends?(?: in)?) (?:an?|the|our|my|this) (?:\w+ )?form\b(?! of\b)",
-        r"\bsurvey\b|\bquestionnaire\b",
-        # Not the Spanish verbs "formular una pregunta" and "reformular".
-        r"(?<!re)formular(?:e|en|s|z)?\b(?! una?\b)|\bformul(?:ario|ário|aire|ier)s?\b",
-        # Not "platform", "uniform": a form is sent, filled in or answered.
-        r"(?<!プラット)フォーム(?:が|に|から|を|へ)[^。、]{0,8}?(?:送信|入力|回答|記入|投稿|届|提出)",
-        r"(?:提交|填写)[^，。]{0,6}表[单單]|表[单單][^，。]{0,4}(?:提交|填写)|(?:양식|폼)[^,.]{0,6}제출",
-        r"फ़?ॉर्म (?:भर|जमा|सबमिट)|\b(?:заполн|отправ)\w+ (?:\w+ )?форм[аыу]",
-        # Not "language model", which is the same word.
-        r"(?:إرسال|تعبئة|ملء|تقديم|استلام) (?:ال)?نموذج|استمارة",
-    )
-)
-_CHAT = (
-    r"\bchat ?(?:bot|message|trigger|window|widget)\b|\b(?:in|from|via|on) (?:the |a )?chat\b|^\W*chat\W*$"
-    r"|\bwhen(?:ever)? (?:someone|a user|a customer|somebody|anyone) (?:asks|writes|chats|types)"
-    r"|\b(?:im|en el|dans le|nella|no|in de) chat\b|チャット(?:で|から|ボット)|聊天(?:中|机器人)|채팅(?:에서|봇)"
-)
-# A service's incoming webhook is where a step writes to, not what starts the workflow.
-_WEBHOOK = (
-    r"(?<!slack )(?<!discord )(?<!teams )(?<![a-z0-9_-])webhook(?![a-z0-9_-])"
-    r"|\bhttp (?:call|request) (?:comes|arrives|is received)"
-    r"|\b(?:incoming|receives?|receiving) (?:an? )?(?:http|post|api|data|request|payload)|\bpost request to\b"
-)
+_NEW = r"(?:new(?:ly \w+)?|incoming|inbound|fresh)"
+# When the sentence speaks of the writer's own acts, no other system tells us.
+_SELF = r"(?! (?:i|you|we|it|done|that|this is done|finished|ready|possible|needed|necessary|\d)\b)"
 # Something happens elsewhere: only a webhook lets another system tell us.
-_EVENT = (
-    r"\b(?:when|whenever|once|if|after|as soon as|on|every time|each time|any time|the moment) (?:\w+ ){0,2}?"
-    r"(?:an?|the|new|any|every|each|someone|somebody|anyone|customers?|users?|people)\b[^.,;]{0,60}?"
-    r"\b(?:arrives?|comes|created|placed|received|added|opened|posted|happens|fails|uploaded|paid|updated"
-    r"|signs? up|changes|submitted|is|registers?|subscribes?|buys?|pays?|orders?|cancels?|books?|joins?"
-    r"|closed|merged)\b"
-    r"|^\W*(?:whenever|each time|every time|any time)(?! (?:i|you|we|it)\b)\b"
-    r"|(?:^|[.!?]\s+)(?:immer wenn|wenn|sobald|quand|lorsqu|dès qu|cuando|quando|appena|wanneer|zodra|когда|gdy|kiedy)"
-    r"|(?:^|[.!?]\s+)(?:عند|जब )"
+_EVENT = "|".join(
+    (
+        (
+            rf"\b(?:whenever|as soon as|(?:each|every|any) time|the (?:moment|minute|second|instant)"
+            rf"|immediately (?:after|when)|upon){_SELF}\b"
+        ),
+        (
+            rf"(?:^|[.!?:;]\s+)\W*(?:when|once|after|upon|following){_SELF} (?!(?:\w+ ){{0,2}}(?:minutes?|hours?|days?"
+            rf"|weeks?|seconds?)\b)\w+"
+        ),
+        (
+            rf"\b(?:when|once|after|until|if|should|in case)\b (?!(?:i|you|we"
+            rf"|it)\b)[^.;:]{{0,60}}?\b{_VERB}\b"
+        ),
+        rf"^\W*(?:an? |every |each |all |the )?{_NEW} (?:[\w#'-]+ ){{0,4}}?{_NOUN}\b",
+        (
+            r"(?:^|[.!?]\s+)(?:an? |every |each |our |the )(?:[\w'-]+ ){1,4}?(?:just (?:\w+ed|came|got|bought|paid)"
+            r"|arrives|comes in|is received|lands)\b"
+        ),
+        (
+            rf"\b(?:on|upon|after|following|for|with|per|at) (?:every|each|any|an?|all|the)? ?(?:{_NEW}|successful"
+            rf"|failed|completed|abandoned) (?:[\w'-]+ ){{0,3}}?{_NOUN}\b"
+        ),
+        (
+            rf"\b(?:on|upon|after|following) (?:every|each|any|an?) (?:[\w'-]+ ){{0,3}}?(?!rows?\b|files?\b"
+            rf"|records?\b){_NOUN}\b"
+        ),
+        (
+            rf"\b(?:every|each|any|all) (?:single )?(?:{_NEW}|failed) (?:[\w'-]+ ){{0,3}}?{_NOUN}\b|\b(?:incoming"
+            rf"|inbound) [\w-]+"
+        ),
+        (
+            rf"\bnew (?-i:[A-Z])\w+ (?:\w+ )?(?-i:[a-z]+s)\b|\b{_NEW} {_NOUN} (?:arrives?|comes|in|from|on|of|is|are"
+            rf"|go|goes|should|must|triggers?)\b"
+        ),
+        (
+            rf"\b{_NOUN} (?:arrives?|comes? in|came in|coming in|is received|are received)\b|\b(?:push|pull|merge"
+            rf"|payment|order) (?:events?|notifications?)\b"
+        ),
+        # Other languages: the word for "whenever" anywhere, the word for "when" in front.
+        r"\b(?:immer wenn|jedes ?mal,? wenn|sobald|dès qu|(?:à )?chaque fois|aussitôt|cada vez que|en cuanto"
+        r"|tan pronto|siempre que|ogni volta|non appena"
+        r"|appena|sempre que|assim que|toda vez que|telkens|elke keer|zodra|iedere keer)",
+        r"(?:^|[.!?:]\s+)(?:wenn|falls|quand|lorsqu|lors d|après|cuando|quando|tras|dopo|depois|após|wanneer"
+        r"|als er|als een|когда|если|при|после|gdy|kiedy|po każd|jeśli)"
+        r"(?! (?:ich|je|yo|io|eu|ik|я|die temperatur)\b)",
+        r"\b(?:wenn|falls|quand|lorsqu\w*|cuando|quando|wanneer|als)\b[^.;]{0,60}?\b(?:ein(?:geht|trifft)|ankommt"
+        r"|(?:rein)?kommt|(?:ange|be|er|hoch)\w*(?:legt|stellt|zahlt|laden)"
+        r"|registriert|kündigt|storniert|geändert|kauft|meldet|arriv\w+|est (?:reçu|créé|pay|pass)\w*"
+        r"|s['’](?:inscri|abonn)\w*|lleg\w+|se (?:cre|registr|recib)\w+|cheg\w+|entr[ae]\w*"
+        r"|binnenkomt|geplaatst|aangemaakt|betaald)\b",
+        r"\b(?:bei|nach|für|zu) (?:jede[rmns]?|eine[rm]|neue[rmn])(?: neue\w*)? \w+|\bbei (?:eingang|erhalt)\b"
+        r"|\b(?:neue[rs]?) \w+ (?:ein|kommt|trifft|wird|soll)|\bgeht (?:\w+ ){0,5}?ein\b"
+        r"|^\W*(?:nouve\w+|nuev\w+|nuov\w+|nov[oa]s?|nieuwe?|neue[rs]?) \w+",
+        (
+            r"\b(?:à|pour|après) chaque (?:nouve\w+ )?\w+|\b(?:à|dès) (?:la |l['’]|chaque )(?:réception|arrivée"
+            r"|création)|\bse produit\b|\bvient d['’]"
+        ),
+        (
+            r"\b(?:con|por|tras|para) cada nuev[oa]\b|\b(?:con|tras) cada \w+|\bal (?:recibir|llegar|crear|registrar"
+            r"|entrar|producir)\w*|\bcada (?:nuev[oa]|pedido|pago|venta|registro)\b"
+        ),
+        (
+            r"\b(?:ad?|per|dopo) ogni (?:nuov\w+ )?\w+|\b(?:alla|al|all['’]) ?(?:ricezione|ricevimento|arrivo"
+            r"|creazione)|\bogni nuov\w+|\barriva un"
+        ),
+        (
+            r"\b(?:a|para|após) cada nov[oa]\b|\bcada nov[oa]\b|\bao (?:receber|chegar|criar|registrar|cadastrar)\b"
+            r"|\b(?:bij|na|voor) (?:elke?|iedere?|een) (?:nieuwe )?\w+|\bbij ontvangst\b"
+        ),
+        (
+            r"\b(?:каждый раз|как только|при (?:получении|поступлении|создании|каждо\w+|нов\w+))|\b(?:za każdym razem"
+            r"|gdy tylko|jak tylko|po otrzymaniu)\b|\bher yeni\b|(?:dığında|diğinde|duğunda|düğünde|tığında|tiğinde)\b"
+        ),
+        (
+            r"(?:届い|入っ|来|作成され|追加され|登録され|支払われ|受け取っ|受信し|発生し|更新され|投稿され"
+            r"|あっ)(?:たら|た(?:とき|時|際|場合|後))|(?:届く|入る|来る|される|受け取る"
+            r"|受信する|発生する)(?:たび|と|とき|時)"
+        ),
+        r"(?:当|當)[^。]{1,30}?(?:时|時)|每当|每當|每次|一旦|(?:收到|新增|创建|出现"
+        r"|产生)[^。，]{0,12}?(?:后|時|时|，)|有新",
+        (
+            r"(?:오면|들어오면|되면|받으면|생기면|올라오면|하면|때마다|될 때|들어올 때|올 때)|(?:^"
+            r"|[.!?।]\s*)जब |(?:^|\s)जब भी |(?:होने|आने"
+            r"|मिलने) पर|(?:^|[.!?]\s+)(?:عند|عندما|كلما)(?!\w)"
+        ),
+    )
 )
-
 # In this order: the first pattern that matches decides (contract §6, triggers).
 TRIGGERS = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
-        (
-            "error_trigger",
-            r"(?:another|a|any|the|other|some) workflow (?:fails|crashes|errors|breaks)|workflow failure"
-            r"|(?:anderer|ein) workflow fehlschlägt|(?:autre|un) workflow échoue|fall[ea] otro (?:workflow|flujo)",
-        ),
-        (
-            "workflow_trigger",
-            r"(?:called|started|triggered) (?:by|from) another workflow|when (?:another|the \w+) workflow",
-        ),
+        ("interval", rf"^\W*(?:(?:once|please|bitte|run|check)\W+)?(?:{INTERVAL.pattern})"),
+        ("schedule", rf"^\W*(?:{SCHEDULE})"),
+        ("error_trigger", FAILURE),
+        ("workflow_trigger", CALLED),
         ("interval", INTERVAL.pattern),
-        ("schedule", _SCHEDULE),
-        (
-            "manual_trigger",
-            r"\b(?:manually|manual(?: trigger| start)?|on demand|i (?:click|press)|button|by hand)\b"
-            r"|\b(?:manuell|manualmente|manuellement|auf knopfdruck)\b|вручную|手動で|手动|수동",
-        ),
-        ("form", _FORM),
-        ("chat_trigger", _CHAT),
-        ("webhook", _WEBHOOK),
+        ("schedule", SCHEDULE),
+        ("manual_trigger", MANUAL),
+        ("form", FORM),
+        ("chat_trigger", CHAT),
+        ("webhook", WEBHOOK),
+        ("error_trigger", WEAK_FAILURE),
         ("webhook", _EVENT),
-        # A time of day alone, when nothing else starts it.
-        ("schedule", r"\bat (?:\d{1,2}(?::\d\d)? ?(?:am|pm|o'clock)|(?:[01]?\d|2[0-3]):[0-5]\d)\b"),
+        ("schedule", WEAK_SCHEDULE),
     )
 )
-
-
-def interval_of(text: str) -> str:
-    """The interval that the text states, as the engine writes it (`5m`); an hour when it says "hourly"."""
-    match = INTERVAL.search(text)
-    groups = match.groupdict() if match else {}
-    letter = next((name for name in ("s", "m", "h", "s2", "m2", "h2") if groups.get(name)), "h")
-    said = groups.get("count") or groups.get("each") or "1"
-    count = {"other": "2", "few": "5"}.get(said.lower(), said)
-    return f"{count}{letter[0]}"
