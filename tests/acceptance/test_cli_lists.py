@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from consumer.cli import main
 from consumer.sysexits import EX_DIFFERENT, EX_IOERR
+from tests.commands import consumer as run
+from tests.commands import settings_are
 from tests.processes import environment
 from tests.stacks import ThreadedStack
 from tests.terminal import on_a_terminal
@@ -34,7 +34,7 @@ class Consumer:
 
     def __call__(self, *arguments: str, **more: str) -> tuple[str, str]:
         """Standard output and error of a command that succeeds."""
-        done = CliRunner().invoke(main, list(arguments), env={**self.env, **more}, prog_name="consumer")
+        done = run(*arguments, env=more)
         assert done.exit_code == 0, done.output
         return done.stdout, done.stderr
 
@@ -56,7 +56,7 @@ class Consumer:
 
 @pytest.fixture
 def consumer(stack: ThreadedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Consumer:
-    monkeypatch.chdir(tmp_path)
+    settings_are(monkeypatch, tmp_path, stack.stack.env)
     return Consumer(stack, tmp_path)
 
 

@@ -16,6 +16,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from tests.acceptance.conftest import hold, release, streaming
 from tests.collector import Collector, Seen, collector
+from tests.commands import consumer, settings_are
 from tests.engine import GENERATE, ScriptedModel
 from tests.processes import Process, run_consumer, running_worker
 from tests.stacks import ThreadedStack, threaded_stack
@@ -221,8 +222,9 @@ def test_what_is_wrong_with_its_settings_is_named_in_one_line(
     ("given", "stored"), [(TRACEPARENT, TRACEPARENT), ("nonsense", None)], ids=["valid", "invalid"]
 )
 def test_submit_hands_on_the_trace_that_it_is_part_of(
-    stack: ThreadedStack, tmp_path: Path, given: str, stored: str | None
+    stack: ThreadedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, stored: str | None
 ) -> None:
-    done = run_consumer("submit", "log it", env={**stack.stack.env, "TRACEPARENT": given}, cwd=tmp_path)
+    settings_are(monkeypatch, tmp_path, stack.stack.env)
+    done = consumer("submit", "log it", env={"TRACEPARENT": given})
     assert re.fullmatch(r"job_\w+\n", done.stdout), done.stderr
     assert stack.psql(f"select traceparent from {JOBS}") == (stored or "")

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner, Result
-from loguru import logger
+from click.testing import Result
 
 from benchmarks.instant_model import CREATED, InstantModel, _plain
 from consumer import doctor_host, doctor_models, doctor_realtime
 from consumer.checkup import Check, Finding, examine, exit_code, ok
-from consumer.cli import main
 from consumer.doctor import diagnose
 from devstack.keys import Keys
+from tests.commands import consumer, settings_are
 from tests.conftest import ROOT
 from tests.engine import until
 from tests.processes import run_consumer
-from tests.redis_server import RedisServer
+from tests.redis_server import redis_server
 from tests.stacks import ThreadedStack, threaded_stack
 from tests.wall_clock import HERE, shifted
 
@@ -73,14 +72,9 @@ def project() -> Iterator[ThreadedStack]:
 @pytest.fixture(autouse=True)
 def settings(project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The project's, and nothing else; at the end nothing is left of any check."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HTTP_LISTEN", "REDIS_URL", "WORKER_API_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in project.stack.env.items():
-        monkeypatch.setenv(name, value)
+    settings_are(monkeypatch, tmp_path, project.stack.env)
     model_of(project).reset()
     yield
-    logger.remove()
     assert project.psql(f"select (select count(*) from {WORKERS}) + (select count(*) from {JOBS})") == "0"
 
 
@@ -90,7 +84,7 @@ def model_of(project: ThreadedStack) -> DescribedModel:
 
 
 def doctor(*options: str) -> Result:
-    return CliRunner().invoke(main, ["doctor", *options], prog_name="consumer")
+    return consumer("doctor", *options)
 
 
 class Found(NamedTuple):
@@ -357,13 +351,9 @@ def test_a_redis_that_is_away_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_redis_that_works_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = RedisServer(tmp_path)
-    server.start()
-    try:
+    with redis_server(tmp_path) as server:
         monkeypatch.setenv("REDIS_URL", server.url)
         assert found("--no-load").of["redis"]["status"] == "ok"
-    finally:
-        server.kill()
 
 
 def test_a_package_of_another_version_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from consumer import redis_client
 from consumer.redis_bell import Waits
-from consumer.redis_client import RedisAway, RedisClient
+from consumer.redis_client import CLOCK, RedisAway, RedisClient
 from devstack.postgres import free_port
 from tests.acceptance.conftest import hold, release, streaming
 from tests.crew import CLAIM, Crew, crew
@@ -29,6 +30,8 @@ from tests.stacks import ThreadedStack
 
 JOBS_EACH = 4
 FOREVER = 3600.0
+# Seconds for a call to a Redis that does not hang: a busy machine must not look like one that does.
+PATIENT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,11 @@ def module_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def redis(module_redis: RedisServer) -> RedisServer:
     module_redis.do("FLUSHALL")
     return module_redis
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "CLOCK", PATIENT)
 
 
 async def claims_of(team: Crew, how_many: int = JOBS_EACH) -> int:
@@ -177,11 +185,13 @@ def mended(redis: RedisServer, trouble: Callable[[RedisServer], None]) -> None:
 
 @pytest.mark.parametrize("trouble", [killed, hung, full], ids=lambda trouble: trouble.__name__)
 async def test_redis_is_lost_in_mid_run_and_every_job_is_done_once_and_spreading_comes_back(
-    stack: ThreadedStack, redis: RedisServer, trouble: Callable[[RedisServer], None]
+    stack: ThreadedStack, redis: RedisServer, trouble: Callable[[RedisServer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with crew(stack, redis.url, size=3) as team:
         await team.spreads()
         await team.completed(*await team.submit(3))
+        if trouble is hung:
+            monkeypatch.setattr(redis_client, "CLOCK", CLOCK)
         trouble(redis)
         try:
             jobs = await team.submit(3)
@@ -190,6 +200,7 @@ async def test_redis_is_lost_in_mid_run_and_every_job_is_done_once_and_spreading
             await team.completed(*await team.submit(3))
         finally:
             mended(redis, trouble)
+            monkeypatch.setattr(redis_client, "CLOCK", PATIENT)
         await team.spreads()
         assert await claims_of(team, 3) < 3 * len(team.hands)
         # no worker took a Redis for back that was of no use yet
@@ -199,10 +210,11 @@ async def test_redis_is_lost_in_mid_run_and_every_job_is_done_once_and_spreading
 
 
 async def test_an_event_that_waits_for_a_hung_redis_rings_when_its_clock_runs_out(
-    stack: ThreadedStack, redis: RedisServer
+    stack: ThreadedStack, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with crew(stack, redis.url, size=1) as team:
         await team.spreads()
+        monkeypatch.setattr(redis_client, "CLOCK", CLOCK)
         hung(redis)
         try:
             await team.completed(*await team.submit())
