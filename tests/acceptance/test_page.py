@@ -285,7 +285,7 @@ async def test_the_page_goes_on_while_the_database_is_away_and_comes_back(
 ) -> None:
     insert(held, "good-4", "completed", workflow_result=workflow())
     await expect(page.get_by_role("row").filter(has_text="good-4")).to_be_visible()
-    with gateway_away(held._stack):
+    with gateway_away(held.stack):
         await expect(page.locator("#reasons")).to_contain_text("What you see of jobs is as it was")
         await expect(page.locator("#state")).to_have_attribute("data-state", re.compile("degraded|unhealthy"))
         await expect(page.get_by_role("row").filter(has_text="good-4")).to_be_visible()

@@ -208,6 +208,11 @@ DAMAGES: dict[str, tuple[str, str, str, str, list[str]]] = {
         f"create policy everybody on {JOBS} for select using (true)", f"drop policy everybody on {JOBS}",
         "rls", "warning", ["everybody"],
     ),
+    "an invalid index": (
+        "update pg_index set indisvalid = false where indexrelid = 'public.workflow_events_of_job'::regclass",
+        "update pg_index set indisvalid = true where indexrelid = 'public.workflow_events_of_job'::regclass",
+        "storage", "warning", ["invalid: public.workflow_events_of_job", "reindex index"],
+    ),
     "no broadcasts": (
         "alter function realtime.send(jsonb, text, text, boolean) rename to sent",
         "alter function realtime.sent(jsonb, text, text, boolean) rename to send",

@@ -135,6 +135,17 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         one_line(EX_UNAVAILABLE, "HTTP_LISTEN", place, "choose another port", arguments=("run", "--http", place))
 
 
+def test_other_machines_may_reach_it_only_with_a_token_and_by_an_address_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in ("0.0.0.0:0", "[::]:0"):
+        words = ("WORKER_API_TOKEN: is not set", place, "16 or more characters")
+        one_line(EX_CONFIG, *words, arguments=("run", "--http", place))
+    monkeypatch.setenv("WORKER_API_TOKEN", "not-a-secret-0123456789")
+    place = "192.0.2.1:8001"
+    one_line(EX_CONFIG, place, "Choose an address of this machine", arguments=("run", "--http", place))
+
+
 def test_a_worker_that_did_not_begin_leaves_no_row_behind(
     project: ThreadedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
