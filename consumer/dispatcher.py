@@ -113,7 +113,8 @@ class Dispatcher:
             StoreError: there was no answer; `run` repeats the claim, and jobs may yet begin.
         """
         async with self._turn:
-            if self.closed:
+            if self.closed and not (self.closed == "busy" and self._wanted()):
+                self.look_again()  # nobody is to be told of a free slot, and then that there is none
                 return Taken((), self.closed)
             return await self._claim_and_start({"(manual)": Ring("manual", time.monotonic())} | self._bell.clear())
 
@@ -236,7 +237,6 @@ class Dispatcher:
         self.due_in(self._claims.next_look(claim, room))
         self._note_missed(claim, hints)
         ids = self.work.start(claim, hints, asked_at)
-        self.claims += len(ids)
         self.pause(claim.paused)
         if self.free_slots <= 0:
             self._slot_free.clear()

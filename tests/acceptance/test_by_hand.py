@@ -74,6 +74,17 @@ def test_poll_does_all_that_is_claimable_with_the_slots_it_has_and_ends(stack: T
     assert stack.statuses() == {"completed": 5}
 
 
+def test_poll_takes_a_job_ahead_while_an_analysis_lasts_and_goes_on(stack: ThreadedStack, tmp_path: Path) -> None:
+    stack.call(hold(stack))
+    stack.submit("held ", how_many=3)
+    with running("poll", env=stack.stack.env, cwd=tmp_path) as it:
+        stack.call(streaming(stack))
+        eventually("one more is taken, for the batch", lambda: stack.statuses() == {"processing": 2, "pending": 1})
+        stack.call(release(stack))
+        assert it.wait() == 0
+    assert stack.statuses() == {"completed": 3}
+
+
 def test_a_stop_of_a_one_shot_worker_hands_the_job_back_once_the_grace_is_over(
     stack: ThreadedStack, tmp_path: Path
 ) -> None:

@@ -99,6 +99,13 @@ async def test_a_poll_takes_what_is_claimable_and_slots_allow(stack: ThreadedSta
             await parts.ended(job_id)
 
 
+async def test_each_claimed_job_is_counted_once(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        await parts.finished()
+        assert await parts.dispatcher.poll() == Taken()
+        assert parts.dispatcher.claims == 1
+
+
 async def test_polls_and_doorbells_at_once_take_no_more_than_there_are_slots(stack: ThreadedStack) -> None:
     async with engine(stack, slots=2) as parts:
         parts.model.hold = asyncio.Event()
