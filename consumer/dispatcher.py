@@ -237,6 +237,7 @@ class Dispatcher:
         self.due_in(self._claims.next_look(claim, room))
         self._note_missed(claim, hints)
         ids = self.work.start(claim, hints, asked_at)
+        self.claims += len(ids)
         self.pause(claim.paused)
         if self.free_slots <= 0:
             self._slot_free.clear()
