@@ -61,6 +61,7 @@ class Dispatcher:
         self._slot_free.set()
         self.claims = 0
         self.missed_events = 0
+        self.answered_at = 0.0  # `time.monotonic()` of the last claim's answer: what was asked before knows less
         self.sign = Sign("dispatcher")
         self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
@@ -232,6 +233,7 @@ class Dispatcher:
             raise
         finally:
             self.sign.rest()
+        self.answered_at = time.monotonic()
         self._to_repeat = self._to_repeat and job_id is not None
         self._alone, self._more = claim.alone and (job_id is None or bool(claim.jobs)), claim.more
         self.due_in(self._claims.next_look(claim, room))

@@ -94,14 +94,15 @@ class Heartbeat:
         """
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
-        asked = time.time()
+        asked, asked_at = time.time(), time.monotonic()
         pulse = await self._store.heartbeat(self._describe())
         self.healthy, self.trouble = True, None
         self.pulse, self.answered_at = pulse, time.monotonic()
         if pulse.now is not None:
             self.clock_off = clock_off(asked, time.time(), pulse.now)
         self._dispatcher.pause(pulse.paused)
-        self._look_at_queue(pulse, listening=listening)
+        if self._dispatcher.answered_at < asked_at:
+            self._look_at_queue(pulse, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:
             await self._expect_canary(pulse.beat, session)
