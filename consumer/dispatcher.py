@@ -218,13 +218,11 @@ class Dispatcher:
 
     async def _claim_and_start(self, hints: Mapping[str, Ring], job_id: str | None = None) -> Taken:
         """Claim the job that is named, or the best ones; what has no answer is repeated after a pause."""
-        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id else self._wanted()
+        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id or self.paused else self._wanted()
         self._ahead_due = False
         self.sign.within(LONGEST_CALL)
         try:
-            claim = await self._claims.ask(
-                0 if self.paused else room, self.work.ids, self._lanes.preferred_step, job_id
-            )
+            claim = await self._claims.ask(room, self.work.ids, self._lanes.preferred_step, job_id)
         except StoreError as error:
             pause = self._claims.pause()
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
