@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.acceptance.conftest import hold, release, streaming
+from tests.integration.sql_db import connect
 from tests.processes import run_consumer, running, running_worker
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
@@ -49,6 +51,21 @@ def test_process_says_why_it_did_not_and_its_exit_code_too(stack: ThreadedStack,
     again = consumer(stack, tmp_path, "process", job_id)
     assert again.returncode == EX_DATAERR
     assert f"job {job_id} is completed: only a pending job can be processed." in again.stderr
+
+
+def test_a_job_that_somebody_holds_for_a_moment_is_to_be_tried_again(stack: ThreadedStack, tmp_path: Path) -> None:
+    async def locked() -> asyncpg.Connection[asyncpg.Record]:
+        connection = await connect(stack.stack.postgres, "supabase_admin")
+        await connection.execute(f"begin; select from {JOBS} for update")
+        return connection
+
+    (job_id,) = stack.submit("job ")
+    holder = stack.call(locked())
+    done = consumer(stack, tmp_path, "process", job_id)
+    stack.call(holder.close())
+    assert (done.returncode, done.stdout) == (EX_TEMPFAIL, "")
+    assert f"job {job_id} was held by another worker or call at that moment: try again." in done.stderr
+    assert stack.statuses() == {"pending": 1}
 
 
 def test_a_job_that_fails_exits_65_and_one_that_is_to_be_retried_75(stack: ThreadedStack, tmp_path: Path) -> None:
