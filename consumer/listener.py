@@ -60,8 +60,9 @@ class Listener:
     """The worker's ear. Callbacks are synchronous and must be quick: they run inside the socket's reader.
 
     `on_ring(source, job_id)` for each doorbell ("postgres_changes" or "broadcast"); `on_ready()` at each start of the
-    feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back, `on_process(hostname, pid)`
-    by whom it was written; `on_poke()` when its `poked_at` changes and at a poke by broadcast, so twice where both doorbells work.
+    feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back, and by whom it was
+    written, `on_process(hostname, pid)`; `on_poke()` when its `poked_at` changes and at a poke by broadcast, so twice
+    where both doorbells work.
     """
 
     def __init__(

@@ -36,6 +36,6 @@ class Twin:
             return None
         hostname, pid = self._other
         return (
-            f"WORKER_ID: process {pid} on {hostname} is called {self._worker_id!r}, too, so only one of them is listed. "
+            f"WORKER_ID: process {pid} on {hostname} is called {self._worker_id!r}, too, so only one is listed. "
             "Give each a name of its own, or stop one"
         )
