@@ -27,7 +27,7 @@ def own_row(worker_id: str, on_row: Callable[[dict[str, Any]], None]) -> Binding
 async def one_session(
     connect: Callable[[], AsyncRealtimeClient], *bindings: Binding, topic: str | None = None
 ) -> AsyncIterator[Session]:
-    """A session that is `ready`, or whose `loss` says why it is not; closed at the end. `topic`: its broadcasts, too."""
+    """A session that is `ready`, or whose `loss` says why it is not; closed at the end. `topic`: broadcasts, too."""
     feed = Feed(bindings, lambda: None, lambda source, job_id: None, topic)
     session = Session(1, connect, feed, ready_timeout=READY_SECONDS, close_timeout=CLOSE_SECONDS)
     serving = asyncio.create_task(session.run(), name="one Realtime session")
