@@ -26,6 +26,7 @@ from consumer.recovery import Recovery
 from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.speed import Speed, Speeds
+from consumer.twin import Twin
 
 if TYPE_CHECKING:
     from consumer.redis_bell import RedisBell
@@ -73,6 +74,7 @@ class Status:
     recovery: Recovery
     speeds: Speeds
     redis: RedisBell | None
+    twin: Twin
     stopping: Callable[[], bool]
 
     @property
@@ -198,6 +200,8 @@ class Status:
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
         alarms += map(str, self._defects(stops_work=False))
+        if twin := self.twin.trouble:
+            alarms.append(twin)
         if looked_into := self.recovery.suspicion:
             alarms.append(f"looking into the model server: {looked_into}")
         if self.redis is not None and self.redis.trouble:
