@@ -81,7 +81,13 @@ class Face:
 def build(parts: Parts) -> FastAPI:
     """The routes. Every error is a sentence in JSON."""
     status = parts.status
-    app = FastAPI(title="workflow-consumer", version=str(identity()["version"]), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="workflow-consumer",
+        version=str(identity()["version"]),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     http_errors.install(app)
     for router in ROUTERS:
         app.include_router(router(parts))
