@@ -244,7 +244,6 @@ class Dispatcher:
         return Taken(ids, None if ids else "busy" if claim.alone else self.closed)
 
     def _note_missed(self, claim: Claim, hints: Mapping[str, Ring]) -> None:
-        self.claims += len(claim.jobs)
         if claim.jobs and hints and all(hint.source in UNANNOUNCED for hint in hints.values()):
             self.missed_events += len(claim.jobs)
             logger.warning("{} job(s) claimed that no event had announced", len(claim.jobs))

@@ -58,6 +58,7 @@ class _Live(Collector):
         yield _gauge("slots", "WORKER_CONCURRENCY: jobs worked on at once", status.settings.worker_concurrency)
         yield _gauge("jobs_in_work", "Jobs in work, with those taken ahead for a batch", len(status.runner.running))
         yield _gauge("draining", "1 while the worker stops", status.stopping())
+        yield _gauge("paused", "1 while an operator keeps it from taking jobs", status.dispatcher.paused)
         yield _count("claims", "Jobs claimed", status.dispatcher.claims)
         yield _count("missed_events", "Jobs claimed that no event had announced", status.dispatcher.missed_events)
         redis = status.redis
@@ -72,6 +73,7 @@ class _Live(Collector):
         pulse, at = heartbeat.pulse, heartbeat.answered_at
         if pulse is None or at is None:
             return
+        yield _gauge("clock_ahead_seconds", "How far this host's clock is ahead of the database's", heartbeat.clock_off)
         age, oldest = time.monotonic() - at, pulse.oldest_claimable_seconds or 0.0
         yield _gauge("heartbeat_age_seconds", "Since the last answered heartbeat; the queue's figures are so old", age)
         yield _gauge("queue_claimable", "Jobs that wait to be claimed, counted up to 1000", pulse.claimable)
