@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -236,4 +237,10 @@ class Status:
 
 def identity() -> JsonObject:
     """Who this process is."""
-    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": version("workflow-consumer")}
+    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": _version()}
+
+
+@cache
+def _version() -> str:
+    """Read once: it is in a file, and took most of the time of an answer of /health (benchmarks/face.py)."""
+    return version("workflow-consumer")
