@@ -61,6 +61,7 @@ class Dispatcher:
         self._slot_free.set()
         self.claims = 0
         self.missed_events = 0
+        self.answered_at = 0.0  # `time.monotonic()` of the last claim's answer: what was asked before knows less
         self.sign = Sign("dispatcher")
         self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
@@ -113,7 +114,8 @@ class Dispatcher:
             StoreError: there was no answer; `run` repeats the claim, and jobs may yet begin.
         """
         async with self._turn:
-            if self.closed:
+            if self.closed and not (self.closed == "busy" and self._wanted()):
+                self.look_again()  # nobody is to be told of a free slot, and then that there is none
                 return Taken((), self.closed)
             return await self._claim_and_start({"(manual)": Ring("manual", time.monotonic())} | self._bell.clear())
 
@@ -216,13 +218,11 @@ class Dispatcher:
 
     async def _claim_and_start(self, hints: Mapping[str, Ring], job_id: str | None = None) -> Taken:
         """Claim the job that is named, or the best ones; what has no answer is repeated after a pause."""
-        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id else self._wanted()
+        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id or self.paused else self._wanted()
         self._ahead_due = False
         self.sign.within(LONGEST_CALL)
         try:
-            claim = await self._claims.ask(
-                0 if self.paused else room, self.work.ids, self._lanes.preferred_step, job_id
-            )
+            claim = await self._claims.ask(room, self.work.ids, self._lanes.preferred_step, job_id)
         except StoreError as error:
             pause = self._claims.pause()
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
@@ -231,6 +231,7 @@ class Dispatcher:
             raise
         finally:
             self.sign.rest()
+        self.answered_at = time.monotonic()
         self._to_repeat = self._to_repeat and job_id is not None
         self._alone, self._more = claim.alone and (job_id is None or bool(claim.jobs)), claim.more
         self.due_in(self._claims.next_look(claim, room))

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.acceptance.conftest import hold, release, streaming
 from tests.commands import consumer, settings_are
+from tests.integration.sql_db import connect
 from tests.processes import running, running_worker
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
@@ -48,6 +50,21 @@ def test_process_says_why_it_did_not_and_its_exit_code_too(stack: ThreadedStack)
     assert f"job {job_id} is completed: only a pending job can be processed." in again.stderr
 
 
+def test_a_job_that_somebody_holds_for_a_moment_is_to_be_tried_again(stack: ThreadedStack) -> None:
+    async def locked() -> asyncpg.Connection[asyncpg.Record]:
+        connection = await connect(stack.stack.postgres, "supabase_admin")
+        await connection.execute(f"begin; select from {JOBS} for update")
+        return connection
+
+    (job_id,) = stack.submit("job ")
+    holder = stack.call(locked())
+    done = consumer("process", job_id)
+    stack.call(holder.close())
+    assert (done.exit_code, done.stdout) == (EX_TEMPFAIL, "")
+    assert f"job {job_id} was held by another worker or call at that moment: try again." in done.stderr
+    assert stack.statuses() == {"pending": 1}
+
+
 def test_a_job_that_fails_exits_65_and_one_that_is_to_be_retried_75(stack: ThreadedStack) -> None:
     (job_id,) = stack.submit("job ")
     env = {"MAX_RETRIES": "1", "JOB_TIMEOUT": "0.001"}
@@ -69,6 +86,17 @@ def test_poll_does_all_that_is_claimable_with_the_slots_it_has_and_ends(stack: T
     assert done.exit_code == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["completed"] * 5
     assert stack.statuses() == {"completed": 5}
+
+
+def test_poll_takes_a_job_ahead_while_an_analysis_lasts_and_goes_on(stack: ThreadedStack, tmp_path: Path) -> None:
+    stack.call(hold(stack))
+    stack.submit("held ", how_many=3)
+    with running("poll", env=stack.stack.env, cwd=tmp_path) as it:
+        stack.call(streaming(stack))
+        eventually("one more is taken, for the batch", lambda: stack.statuses() == {"processing": 2, "pending": 1})
+        stack.call(release(stack))
+        assert it.wait() == 0
+    assert stack.statuses() == {"completed": 3}
 
 
 def test_a_stop_of_a_one_shot_worker_hands_the_job_back_once_the_grace_is_over(

@@ -131,6 +131,12 @@ def test_a_reader_who_leaves_ends_a_command_quietly(stack: ThreadedStack, consum
     assert (consumer.cwd / "words").read_text() == ""
 
 
+def test_a_reader_who_leaves_the_doctor_hears_no_traceback(consumer: Consumer) -> None:
+    codes, _, words = consumer.shell("SUPABASE_URL= consumer doctor --no-load 2>words | true")
+    assert (codes, words) == ([str(EX_DIFFERENT), "0"], "")
+    assert (consumer.cwd / "words").read_text() == ""
+
+
 @pytest.mark.parametrize("command", ["jobs --json", "config", "submit x"])
 def test_a_closed_standard_output_is_no_error(stack: ThreadedStack, consumer: Consumer, command: str) -> None:
     stack.submit("Post it ")

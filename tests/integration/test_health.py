@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -366,3 +366,20 @@ async def test_while_all_is_well_the_schema_is_looked_at_once(stack: ThreadedSta
         await patient.says("realtime: ")
     await patient.well()
     assert len(patient.net.of(INSPECT)) == 2
+
+
+async def test_another_process_of_the_same_name(stack: ThreadedStack, patient: Patient) -> None:
+    url, key = stack.stack.url, stack.stack.keys.secret
+    async with aclosing(await faulty_store(url, key, FaultyTransport(), worker_id="patient")) as twin:
+
+        async def told() -> bool:
+            await twin.heartbeat({"hostname": "gpu-2", "pid": 4711})
+            said = await patient.health()
+            return any("process 4711 on gpu-2 is called 'patient', too" in each for each in said["warnings"])
+
+        await until("it tells of the other one", told)
+
+    async def forgotten() -> bool:
+        return not (await patient.health())["warnings"]
+
+    await until("the other one is forgotten", forgotten)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -324,6 +325,32 @@ async def test_projects_that_share_a_redis_do_not_see_each_other(redis: RedisSer
     assert (await one.taken(["job", "more"]), await other.taken(["job", "more"])) == ({"job"}, set())
     await one.aclose()
     await other.aclose()
+
+
+async def test_an_answer_that_is_not_to_the_question_is_a_redis_that_is_away() -> None:
+    """As of a proxy that is out of step: no list for a list, and one too short."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                words = [await _word(reader) for _ in range(int((await reader.readuntil(b"\r\n"))[1:]))]
+                writer.write(answers.pop(0) if words[0] == b"MGET" else b"+OK\r\n")
+        writer.close()
+
+    answers = [b"*0\r\n", b":1\r\n", b"$-1\r\n", b"*2\r\n$5\r\ntaken\r\n$-1\r\n"]
+    async with await asyncio.start_server(talk, "127.0.0.1") as server:
+        client = RedisClient(SecretStr(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"), project="mine")
+        for _ in range(3):
+            with pytest.raises(RedisAway):
+                await client.taken(["job", "more"])
+            await client.connect()
+        assert await client.taken(["job", "more"]) == {"job"}
+        await client.aclose()
+
+
+async def _word(reader: asyncio.StreamReader) -> bytes:
+    size = int((await reader.readuntil(b"\r\n"))[1:])
+    return (await reader.readexactly(size + 2))[:-2]
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
