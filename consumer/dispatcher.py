@@ -24,14 +24,10 @@ from consumer.runner import Runner
 from consumer.store import Store
 from consumer.vitals import LONGEST_CALL, Sign
 
-# A deadline is met a moment late, so that the database's clock has surely passed it.
-DEADLINE_SLACK = 0.05
 # Who rings for jobs that an event should have announced: the heartbeat, and the reconcile after a gap in the feed.
 UNANNOUNCED = ("heartbeat", "ready")
 # An idle worker's claim takes milliseconds; a model call, seconds at least.
 PATIENCE = 1.0
-# The event loop's timers are not for months; the heartbeat names the deadline again anyway.
-LONGEST_TIMER = 3600.0
 
 
 class Dispatcher:
@@ -51,7 +47,6 @@ class Dispatcher:
         self._patience = patience
         self._claims = Claims(store, max_retries)
         self.work = InWork(runner, self._job_ended)
-        self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()  # held from a claim until what it took has begun, so that slots are counted right
         self._to_repeat = self._stopping = self.paused = False
         self.on_pause: Callable[[], None] = lambda: None
@@ -188,15 +183,7 @@ class Dispatcher:
         A claim that waits to be repeated comes first: it may have taken jobs, and its answer names the deadline anew.
         """
         if not (self._to_repeat or self._claims.owed):
-            self._ring_in(seconds)
-
-    def _ring_in(self, seconds: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and not self._stopping:
-            delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._bell.ring, "deadline")
+            self._bell.ring_in(None if self._stopping else seconds)
 
     async def _next_ring(self) -> bool:
         """Until there is a ring and a slot for it; False when claiming is over."""
@@ -227,7 +214,7 @@ class Dispatcher:
             pause = self._claims.pause()
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
             self._to_repeat = self._to_repeat or job_id is None
-            self._ring_in(pause)
+            self._bell.ring_in(None if self._stopping else pause)
             raise
         finally:
             self.sign.rest()
