@@ -1,22 +1,24 @@
-"""Does the HTTP face slow the worker? Jobs of a 0 ms model, alone and beside steady requests for all kinds of answers.
+"""Does the HTTP face slow the worker? Jobs of a 0 ms model beside steady requests to the worker that does them.
 
     python -m benchmarks.face --jobs 20 --rate 200
 
-The rounds alternate, so that a noisy machine is noisy for both. Also: what a thousand calls as signed-in users cost
-the worker's memory.
+The same requests to another worker, which is paused, tell what they cost the machine alone; the rounds alternate, so
+that a noisy machine is noisy for both. Who asks is a process of its own: the database's gateway lives in this one.
+Also: what a thousand calls as signed-in users cost the worker's memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import cycle
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import click
@@ -26,6 +28,8 @@ import psutil
 from tests.processes import running
 from tests.stacks import ThreadedStack, threaded_stack
 
+# Requests that wait for their answer at once; what more is due is left out.
+MOST_ASKED = 80
 JOBS = "public.workflow_generation_jobs"
 WALL = f"select extract(epoch from max(finished_at) - min(created_at)) from {JOBS}"
 
@@ -52,30 +56,48 @@ def wall(stack: ThreadedStack, jobs: int) -> float:
     return float(stack.psql(WALL))
 
 
-async def ask(url: str, rate: float, over: asyncio.Event) -> int:
-    """So many requests a second until it is over; how many were answered."""
-    answered = 0
-    paths = cycle(("/health", "/readyz", "/metrics", "/jobs/job_nobodys/status"))
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client, asyncio.TaskGroup() as group:
+async def ask(place: tuple[str, int], rate: float, over: Synchronized[bool]) -> float:
+    """So many requests a second until it is over, `MOST_ASKED` at once at most; how many a second were answered."""
+    answered, asking, began, asked = 0, set[asyncio.Task[None]](), time.monotonic(), 0
 
-        async def one(path: str) -> None:
-            nonlocal answered
-            with suppress(httpx.HTTPError):  # as many connections as it takes are in use, or the machine is
-                answered += (await client.get(path)).status_code in (200, 404)
+    async def one() -> None:
+        nonlocal answered
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(*place)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            code = (await reader.read())[9:12]
+            answered += code in (b"200", b"503")
+            writer.close()
 
-        while not over.is_set():
-            group.create_task(one(next(paths)))
-            await asyncio.sleep(1 / rate)
-    return answered
+    while not over.value:
+        due = int((time.monotonic() - began) * rate)
+        for _ in range(min(due - asked, MOST_ASKED - len(asking))):
+            task = asyncio.create_task(one())
+            asking.add(task)
+            task.add_done_callback(asking.discard)
+        asked = due
+        await asyncio.sleep(0.002)
+    for task in asking:
+        task.cancel()
+    return answered / (time.monotonic() - began)
 
 
-async def beside(stack: ThreadedStack, jobs: int, url: str, rate: float) -> tuple[float, float]:
+def asker(url: str, rate: float, over: Synchronized[bool], answered: Synchronized[float]) -> None:
+    """A process that asks."""
+    place = httpx.URL(url)
+    answered.value = asyncio.run(ask((place.host, place.port or 0), rate, over))
+
+
+def beside(stack: ThreadedStack, jobs: int, url: str, rate: float) -> tuple[float, float]:
     """The wall beside the requests, and how many a second were answered."""
-    over, began = asyncio.Event(), time.monotonic()
-    asking = asyncio.create_task(ask(url, rate, over))
-    found = await asyncio.to_thread(wall, stack, jobs)
-    over.set()
-    return found, await asking / (time.monotonic() - began)
+    spawned = multiprocessing.get_context("spawn")
+    over, answered = spawned.Value("b", False), spawned.Value("d", 0.0)
+    process = spawned.Process(target=asker, args=(url, rate, over, answered), daemon=True)
+    process.start()
+    found = wall(stack, jobs)
+    over.value = True
+    process.join()
+    return found, answered.value
 
 
 async def growth(stack: ThreadedStack, process: psutil.Process, url: str, calls: int) -> float:
@@ -99,14 +121,17 @@ async def growth(stack: ThreadedStack, process: psutil.Process, url: str, calls:
 @click.option("--rate", default=200.0, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 def main(jobs: int, rate: float, rounds: int) -> None:
-    """Print the walls with and without load, their ratio, and the memory."""
-    with threaded_stack(instant=True) as stack, worker(stack) as (process, url):
+    """Print both walls, their ratio, and the memory."""
+    with threaded_stack(instant=True) as stack, worker(stack) as (process, url), worker(stack) as (_, other):
+        httpx.post(f"{other}/pause", trust_env=False).raise_for_status()
         wall(stack, jobs)
-        pairs = [(wall(stack, jobs), asyncio.run(beside(stack, jobs, url, rate))) for _ in range(rounds)]
-        alone = statistics.median(pair[0] for pair in pairs)
-        loaded, answered = (statistics.median(values) for values in zip(*(pair[1] for pair in pairs), strict=True))
+        found = [(beside(stack, jobs, url, rate), beside(stack, jobs, other, rate)) for _ in range(rounds)]
+        (own, answered), (others, others_answered) = (
+            [statistics.median(values) for values in zip(*pairs, strict=True)] for pairs in zip(*found, strict=True)
+        )
+        print(f"{jobs} jobs beside {rate:g} requests/s for its health: {own:.2f} s, {answered:.0f}/s answered")
         print(
-            f"{jobs} jobs: {alone:.2f} s alone, {loaded:.2f} s beside {answered:.0f} requests/s: {loaded / alone:.2f} x"
+            f"the same asked of an idle worker: {others:.2f} s, {others_answered:.0f}/s answered; {own / others:.2f} x"
         )
         print(f"1000 calls as 1000 users: {asyncio.run(growth(stack, process, url, 1000)):+.1f} MB")
 

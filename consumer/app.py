@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from consumer import systemd
-from consumer.errors import ConfigurationError, SetupError
+from consumer.errors import SetupError
+from consumer.extras import http_face, redis_bell, tracing_to
 from consumer.metrics import Observer, Observers
 from consumer.model_settings import ModelSettings
 from consumer.ollama import ModelOptions, Ollama
@@ -27,11 +27,8 @@ from consumer.worker import Worker, farewell
 from schemas.catalog import Catalog
 
 if TYPE_CHECKING:
-    from consumer.dispatcher import Dispatcher
-    from consumer.doorbell import Doorbell
     from consumer.errand import Errand
     from consumer.http import Face
-    from consumer.redis_bell import RedisBell
     from consumer.traces import Tracing
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -71,44 +68,6 @@ async def run_worker(settings: Settings, errand: Errand | None = None) -> None:
         await worker.run(errand)
 
 
-def http_face(settings: Settings) -> Face | None:
-    """The HTTP face, with its port taken; None when it is not asked for, and then none of its packages is loaded.
-
-    Raises:
-        SetupError: its packages are missing, or the port cannot be had.
-    """
-    if settings.http_place is None:
-        return None
-    try:
-        from consumer.http import Face
-    except ImportError as error:
-        raise ConfigurationError(
-            f'--http needs packages that are not installed ({error}). Run: pip install "workflow-consumer[http]"'
-        ) from error
-    return Face(settings.http_place, settings.worker_api_token)
-
-
-def tracing_to(settings: Settings) -> Tracing | None:
-    """What sends traces; None when no endpoint is set, and then none of its packages is loaded.
-
-    Raises:
-        ConfigurationError: its packages are missing, or an OTEL_* variable is wrong.
-    """
-    if settings.traces_url is None:
-        return None
-    try:
-        from consumer.traces import Tracing
-
-        return Tracing(settings.traces_url, worker_id=settings.worker_id, model_server=settings.ollama_local_url)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT needs packages that are not installed ({error}). "
-            'Run: pip install "workflow-consumer[otel]"'
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"OTEL_…: a variable has a wrong value ({error}). Correct or remove it.") from error
-
-
 def observers(face: Face | None, tracing: Tracing | None, stack: AsyncExitStack) -> Observer:
     """What keeps figures and traces, as far as they are asked for; what is left of them is sent when `stack` ends."""
     kept: list[Observer] = []
@@ -118,30 +77,6 @@ def observers(face: Face | None, tracing: Tracing | None, stack: AsyncExitStack)
         stack.push_async_callback(tracing.aclose)
         kept.append(tracing)
     return Observers(*kept)
-
-
-def redis_bell(settings: Settings) -> Callable[[Doorbell, Dispatcher], RedisBell] | None:
-    """What makes the Redis bell; None without REDIS_URL, and then its package is not loaded.
-
-    Raises:
-        ConfigurationError: the package is missing.
-    """
-    if settings.redis_url is None:
-        return None
-    try:
-        from consumer.redis_bell import RedisBell, Waits
-        from consumer.redis_client import RedisClient
-    except ImportError as error:
-        raise ConfigurationError(
-            f'REDIS_URL: needs a package that is not installed ({error}). Run: pip install "workflow-consumer[redis]"'
-        ) from error
-    client = RedisClient(settings.redis_url, project=settings.supabase_url)
-    waits = Waits(
-        deadline=min(1.0, settings.missed_event_grace / 2),
-        lease=settings.lease_seconds,
-        check=settings.heartbeat_seconds,
-    )
-    return partial(RedisBell, client, waits=waits)
 
 
 async def _checks(settings: Settings, store: Store, ollama: Ollama) -> dict[str, str]:

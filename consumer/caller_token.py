@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -152,7 +153,7 @@ class CallerTokens:
             raise TokenRefused("The token is not valid for this project.") from None
         if claims.get("role") != ROLE:
             raise TokenRefused("The token is not one of a signed-in user: its role is another.")
-        return Caller(str(claims["sub"]), SecretStr(token))
+        return Caller(_user_id(claims["sub"]), SecretStr(token))
 
     async def _key(self, header: dict[str, object]) -> tuple[AllowedPublicKeys | bytes, str]:
         """The key and the one algorithm that goes with it: a token never chooses how a key is used."""
@@ -169,6 +170,14 @@ class CallerTokens:
         if found is None or found.algorithm_name != algorithm:
             raise TokenRefused("The token is signed with a key that the project does not publish.")
         return found.key, found.algorithm_name
+
+
+def _user_id(subject: object) -> str:
+    """As the database writes it."""
+    try:
+        return str(uuid.UUID(str(subject)))
+    except ValueError:
+        raise TokenRefused("The token is not one of a signed-in user: its subject is no user id.") from None
 
 
 def _usable(answer: bytes) -> dict[str, jwt.PyJWK]:

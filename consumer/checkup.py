@@ -34,7 +34,8 @@ class Finding:
         return {"name": self.name, "status": self.status, "found": self.found, "advice": self.advice}
 
     def __str__(self) -> str:
-        return f"{self.status:8} {self.name:20} {self.found}" + (f". {self.advice}" if self.advice else "")
+        stop = "" if self.found.endswith((".", "?")) else "."
+        return f"{self.status:8} {self.name:20} {self.found}" + (f"{stop} {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,16 @@ async def examine(checks: Sequence[Check], tell: Callable[[Finding], None] = lam
     """Run all checks; `tell` gets each finding in their order, as soon as those before it are there."""
     begun: dict[str, asyncio.Task[Finding]] = {}
     findings = []
-    async with asyncio.TaskGroup() as group:
-        for check in checks:
-            begun[check.name] = group.create_task(_finding(check, dict(begun)), name=f"check {check.name}")
+    for check in checks:
+        begun[check.name] = asyncio.create_task(_finding(check, dict(begun)), name=f"check {check.name}")
+    try:
         for task in begun.values():
             findings.append(await task)
             tell(findings[-1])
+    finally:  # no task group: what `tell` raises is the caller's, as it is
+        for task in begun.values():
+            task.cancel()
+        await asyncio.gather(*begun.values(), return_exceptions=True)
     return findings
 
 

@@ -116,7 +116,7 @@ class Database:
         except APIError as error:
             raise _translated(error, what) from error
         except httpx.HTTPError as error:
-            raise StoreUnavailable(f"{what}: {type(error).__name__}: {error}") from error
+            raise StoreUnavailable(f"{what}: {type(error).__name__}: {error}".removesuffix(": ")) from error
         except (ValidationError, ValueError, TypeError, UnicodeError, RecursionError) as error:
             raise StoreRefused(f"{what}: {type(error).__name__} in the request or the answer", UNREADABLE) from error
 

@@ -24,14 +24,10 @@ from consumer.runner import Runner
 from consumer.store import Store
 from consumer.vitals import LONGEST_CALL, Sign
 
-# A deadline is met a moment late, so that the database's clock has surely passed it.
-DEADLINE_SLACK = 0.05
 # Who rings for jobs that an event should have announced: the heartbeat, and the reconcile after a gap in the feed.
 UNANNOUNCED = ("heartbeat", "ready")
 # An idle worker's claim takes milliseconds; a model call, seconds at least.
 PATIENCE = 1.0
-# The event loop's timers are not for months; the heartbeat names the deadline again anyway.
-LONGEST_TIMER = 3600.0
 
 
 class Dispatcher:
@@ -51,7 +47,6 @@ class Dispatcher:
         self._patience = patience
         self._claims = Claims(store, max_retries)
         self.work = InWork(runner, self._job_ended)
-        self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()  # held from a claim until what it took has begun, so that slots are counted right
         self._to_repeat = self._stopping = self.paused = False
         self.on_pause: Callable[[], None] = lambda: None
@@ -61,6 +56,7 @@ class Dispatcher:
         self._slot_free.set()
         self.claims = 0
         self.missed_events = 0
+        self.answered_at = 0.0  # `time.monotonic()` of the last claim's answer: what was asked before knows less
         self.sign = Sign("dispatcher")
         self.on_claimed: Callable[[list[str]], None] = lambda _: None  # told of each answered claim
 
@@ -113,7 +109,8 @@ class Dispatcher:
             StoreError: there was no answer; `run` repeats the claim, and jobs may yet begin.
         """
         async with self._turn:
-            if self.closed:
+            if self.closed and not (self.closed == "busy" and self._wanted()):
+                self.look_again()  # nobody is to be told of a free slot, and then that there is none
                 return Taken((), self.closed)
             return await self._claim_and_start({"(manual)": Ring("manual", time.monotonic())} | self._bell.clear())
 
@@ -186,15 +183,7 @@ class Dispatcher:
         A claim that waits to be repeated comes first: it may have taken jobs, and its answer names the deadline anew.
         """
         if not (self._to_repeat or self._claims.owed):
-            self._ring_in(seconds)
-
-    def _ring_in(self, seconds: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and not self._stopping:
-            delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._bell.ring, "deadline")
+            self._bell.ring_in(None if self._stopping else seconds)
 
     async def _next_ring(self) -> bool:
         """Until there is a ring and a slot for it; False when claiming is over."""
@@ -216,21 +205,20 @@ class Dispatcher:
 
     async def _claim_and_start(self, hints: Mapping[str, Ring], job_id: str | None = None) -> Taken:
         """Claim the job that is named, or the best ones; what has no answer is repeated after a pause."""
-        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id else self._wanted()
+        asked_at, room = time.monotonic(), min(self.free_slots, 1) if job_id or self.paused else self._wanted()
         self._ahead_due = False
         self.sign.within(LONGEST_CALL)
         try:
-            claim = await self._claims.ask(
-                0 if self.paused else room, self.work.ids, self._lanes.preferred_step, job_id
-            )
+            claim = await self._claims.ask(room, self.work.ids, self._lanes.preferred_step, job_id)
         except StoreError as error:
             pause = self._claims.pause()
             logger.warning("claim failed, trying again in {:.1f} s: {}", pause, error)
             self._to_repeat = self._to_repeat or job_id is None
-            self._ring_in(pause)
+            self._bell.ring_in(None if self._stopping else pause)
             raise
         finally:
             self.sign.rest()
+        self.answered_at = time.monotonic()
         self._to_repeat = self._to_repeat and job_id is not None
         self._alone, self._more = claim.alone and (job_id is None or bool(claim.jobs)), claim.more
         self.due_in(self._claims.next_look(claim, room))

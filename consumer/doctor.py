@@ -44,13 +44,13 @@ def _settings() -> tuple[Settings | None, str]:
         settings = load_settings()
         Catalog.load(settings.workflow_catalog)
     except ConfigurationError as error:
-        return None, "; ".join(str(error).splitlines())
+        return None, "; ".join(line.rstrip(".") for line in str(error).splitlines())
     return settings.model_copy(update={"worker_id": f"doctor-{secrets.token_hex(4)}"}), ""
 
 
 async def _config(settings: Settings | None, wrong: str) -> Finding:
     if settings is None:
-        return failed(wrong.rstrip("."), "Then look again: consumer doctor", EX_CONFIG)
+        return failed(wrong, "Then look again: consumer doctor", EX_CONFIG)
     models = ", ".join(dict.fromkeys(settings.models.values()))
     return ok(f"{settings.supabase_url}, {settings.ollama_local_url}, {models}")
 
@@ -71,8 +71,8 @@ async def _of_the_project(settings: Settings | None, stack: AsyncExitStack) -> l
         Check("storage", database.storage, needs=("schema",)),
         Check("broadcast", database.broadcast, needs=("schema",)),
         Check("clock", database.clock, needs=("schema",)),
-        Check("realtime", realtime.ready, needs=("database",)),
-        Check("canary", realtime.canary, needs=("schema", "realtime")),
+        Check("realtime", realtime.ready, needs=("publication",)),
+        Check("canary", realtime.canary, needs=("realtime",)),
     )
     assert tuple(check.name for check in looks) == _OF_THE_PROJECT
     return list(looks)

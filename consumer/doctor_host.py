@@ -61,7 +61,7 @@ async def redis(settings: Settings | None) -> Finding:
         await client.connect()
     except RedisAway as error:
         advice = "Until it is back every idle worker looks at each new job, as without REDIS_URL"
-        return warning(str(error).rstrip("."), advice)
+        return warning(f"REDIS_URL: {error}".rstrip("."), advice)
     finally:
         await client.aclose()
     return ok("answers, and can be written")

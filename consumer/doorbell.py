@@ -20,6 +20,11 @@ Source = Literal[
     "recovered",
 ]  # fmt: skip
 
+# A deadline is met a moment late, so that the database's clock has surely passed it.
+DEADLINE_SLACK = 0.05
+# The event loop's timers are not for months; the heartbeat names the deadline again anyway.
+LONGEST_TIMER = 3600.0
+
 
 def job_ids(named: object) -> list[str]:
     """Those of an event's values that can be ids of jobs: anybody may have written them."""
@@ -48,6 +53,7 @@ class Doorbell:
         self._rung = asyncio.Event()
         self._hints: dict[str, Ring] = {}
         self._dropped = 0
+        self._alarm: asyncio.TimerHandle | None = None
 
     def ring(self, source: Source, job_id: str | None = None, at: float | None = None) -> None:
         """Wake the dispatcher. O(1), never blocks, never raises: safe inside the socket's reader.
@@ -62,6 +68,15 @@ class Doorbell:
             self._dropped += 1
             return
         self._hints[key] = Ring(source, time.monotonic() if at is None else at, job_id)
+
+    def ring_in(self, seconds: float | None) -> None:
+        """Ring as "deadline" in so many seconds; only the last word counts, and None takes it back."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if seconds is not None:
+            delay = min(max(seconds, 0) + DEADLINE_SLACK, LONGEST_TIMER)
+            self._alarm = asyncio.get_running_loop().call_later(delay, self.ring, "deadline")
 
     async def wait(self) -> None:
         """Until it is rung; at once when it is rung already."""

@@ -13,7 +13,7 @@ from itertools import islice
 
 from consumer.claims import Closed, Taken
 from consumer.dispatcher import Dispatcher
-from consumer.errors import StoreUnavailable
+from consumer.errors import StoreError, StoreUnavailable
 from consumer.retry import full_jitter
 
 # A claim without an answer is repeated so often before the database counts as away: a minute at the most.
@@ -27,7 +27,7 @@ class Errand:
     job_id: str | None = None
     taken: list[str] = field(default_factory=list)
     closed: Closed | None = None
-    lost: StoreUnavailable | None = None
+    lost: StoreError | None = None
 
     async def run(self, dispatcher: Dispatcher) -> None:
         """Claim and wait for the ends of the attempts."""
@@ -37,7 +37,7 @@ class Errand:
             else:
                 while await self._take(dispatcher) or self.closed == "busy":
                     await dispatcher.slot_free()
-        except StoreUnavailable as error:
+        except StoreError as error:
             self.lost = error
         await dispatcher.work.ended()
 

@@ -94,14 +94,14 @@ class Heartbeat:
         """
         listening = self._listener.state is ListenerState.READY
         session = self._listener.sessions
-        asked = time.time()
+        asked, asked_at = time.time(), time.monotonic()
         pulse = await self._store.heartbeat(self._describe())
         self.healthy, self.trouble = True, None
         self.pulse, self.answered_at = pulse, time.monotonic()
         if pulse.now is not None:
             self.clock_off = clock_off(asked, time.time(), pulse.now)
         self._dispatcher.pause(pulse.paused)
-        self._look_at_queue(pulse, listening=listening)
+        self._look_at_queue(pulse, asked_at, listening=listening)
         same = self._listener.state is ListenerState.READY and session == self._listener.sessions
         if listening and same and pulse.beat is not None:
             await self._expect_canary(pulse.beat, session)
@@ -112,7 +112,7 @@ class Heartbeat:
             self._awaited_beat = beat
             self._canary.set()
 
-    def _look_at_queue(self, pulse: Pulse, *, listening: bool) -> None:
+    def _look_at_queue(self, pulse: Pulse, asked_at: float, *, listening: bool) -> None:
         waited = pulse.oldest_claimable_seconds or 0
         idle = self._dispatcher.idle
         overdue = waited > self._rhythm.grace
@@ -120,7 +120,7 @@ class Heartbeat:
             self._bell.ring("heartbeat" if overdue else "deadline")
             if overdue and listening:
                 self._listener.rebuild("an event was missed")
-        elif not pulse.claimable:
+        elif not pulse.claimable and self._dispatcher.answered_at < asked_at:
             self._dispatcher.due_in(pulse.next_due_in)
 
     async def _expect_canary(self, beat: int, session: int) -> None:

@@ -11,32 +11,26 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import SecretStr
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from consumer import http_callers, http_errors, http_jobs, http_page, http_pause, page_files
 from consumer.errors import ConfigurationError, ServiceUnavailable, SetupError
 from consumer.hosts import Place, is_loopback, parse_origins
 from consumer.http_guard import Guard
 from consumer.http_parts import Parts
+from consumer.http_server import Server
 from consumer.prometheus import Exporter
 from consumer.status import Status, identity
 from consumer.store import Store
 from schemas.catalog import Catalog
 
-# A connection serves one request, in so many seconds: a client that sends slowly or never cannot keep it.
-LONGEST_CONNECTION = 30.0
-MOST_CONNECTIONS = 100
-# Seconds that answers under way may take when the worker ends.
-LAST_ANSWERS = 2
 # Asked without the token; one that ends with a slash stands for all that begin so.
 OPEN = ("/healthz", "/readyz", *page_files.OPEN, *http_callers.OPEN)
 ROUTERS = (http_jobs.router, http_pause.router, http_callers.router, http_page.router)
@@ -68,13 +62,8 @@ class Face:
         parts = Parts(status, self.observer, store, catalog)
         origins = parse_origins(status.settings.http_cors_origins or "")
         app = Guard(build(parts), self.place.host, self._token, OPEN, origins)
-        server = _Quiet(
-            uvicorn.Config(
-                app, http=_OneRequest, ws="none", lifespan="off", log_config=None, log_level="error", access_log=False,
-                server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=LAST_ANSWERS,
-            )
-        )  # fmt: skip
-        work = asyncio.create_task(_serve(server, self._listener), name="http")
+        server = Server(app, self._listener)
+        work = asyncio.create_task(server.run_until_over(), name="http")
         await server.up.wait()
         logger.info("answering on http://{}", self.place)
         try:
@@ -92,7 +81,13 @@ class Face:
 def build(parts: Parts) -> FastAPI:
     """The routes. Every error is a sentence in JSON."""
     status = parts.status
-    app = FastAPI(title="workflow-consumer", version=str(identity()["version"]), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="workflow-consumer",
+        version=str(identity()["version"]),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     http_errors.install(app)
     for router in ROUTERS:
         app.include_router(router(parts))
@@ -128,45 +123,6 @@ def build(parts: Parts) -> FastAPI:
         return PlainTextResponse(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return app
-
-
-class _OneRequest(H11Protocol):
-    """A connection with a last moment."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(transport)
-        self._end = self.loop.call_later(LONGEST_CONNECTION, transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end.cancel()
-        super().connection_lost(exc)
-
-
-class _Quiet(uvicorn.Server):
-    """uvicorn without signal handlers and without its ten looks a second; `up` once it listens, `over` ends it."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up, self.over = asyncio.Event(), asyncio.Event()
-
-    async def main_loop(self) -> None:
-        """Until it is over."""
-        self.up.set()
-        await self.over.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the worker."""
-        yield
-
-
-async def _serve(server: _Quiet, listener: socket.socket) -> None:
-    try:
-        await server.serve(sockets=[listener])
-    except Exception:
-        logger.exception("the HTTP face broke; the worker goes on without it")
-    finally:
-        server.up.set()
 
 
 def _bound(place: Place, *, open_to_others: bool) -> socket.socket:

@@ -36,6 +36,8 @@ RULES = {
 }
 # What PostgREST says of a token that it does not take (traces/postgrest.md §3).
 _NOT_SIGNED_IN = ("PGRST301", "PGRST302", "PGRST303", "42501")
+# The only foreign key of a job is its user.
+_NO_SUCH_USER = "23503"
 
 _bearer = Security(HTTPBearer(auto_error=False, description="The access token of a signed-in user."))
 
@@ -88,7 +90,10 @@ def router(parts: Parts) -> APIRouter:
         tags=["callers"], route_class=_for_callers(tokens), dependencies=[_bearer], responses=refusals
     )  # fmt: skip
 
-    @routes.post(ASK[1], status_code=202, responses={400: {"model": Refusal}, 413: {"model": Refusal}})
+    @routes.post(
+        ASK[1], status_code=202, responses={400: {"model": Refusal}, 413: {"model": Refusal}},
+        operation_id="generate_workflow_alias",
+    )  # fmt: skip
     @routes.post(ASK[0], status_code=202, responses={400: {"model": Refusal}, 413: {"model": Refusal}})
     async def generate_workflow(
         ask: Ask, request: Request, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None
@@ -177,6 +182,8 @@ def _refusal(error: StoreRefused) -> Exception:
     """As the caller understands it; what is not about the caller or the data stays what it is."""
     if error.code in _NOT_SIGNED_IN:
         return _unauthorized("The database does not take the token. Sign in again.")
+    if error.code == _NO_SUCH_USER:
+        return _unauthorized("The user of the token is no longer there. Sign in again.")
     if not error.about_the_data:
         return error
     rule = next((sentence for name, sentence in RULES.items() if name in f"{error.code} {error}"), None)

@@ -60,14 +60,16 @@ class Listener:
     """The worker's ear. Callbacks are synchronous and must be quick: they run inside the socket's reader.
 
     `on_ring(source, job_id)` for each doorbell ("postgres_changes" or "broadcast"); `on_ready()` at each start of the
-    feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back; `on_poke()` when its
-    `poked_at` changes and at a poke by broadcast, so twice where both doorbells work.
+    feed, which marks a possible gap; `on_canary(beat)` when the worker's own row comes back, and by whom it was
+    written, `on_process(hostname, pid)`; `on_poke()` when its `poked_at` changes and at a poke by broadcast, so twice
+    where both doorbells work.
     """
 
     def __init__(
         self, *, realtime_url: str, key: str, worker_id: str,
         on_ring: Callable[[Source, str | None], None], on_ready: Callable[[], None],
         on_canary: Callable[[int], None], on_poke: Callable[[], None],
+        on_process: Callable[[object, object], None] = lambda hostname, pid: None,
         timings: ListenerTimings = ListenerTimings(), table: str = "workflow_generation_jobs",
         workers_table: str = "workflow_workers", broadcast_topic: str = "workflow_jobs",
         client_factory: Callable[[str, str], AsyncRealtimeClient] = new_client,
@@ -79,6 +81,7 @@ class Listener:
         own_row = Binding(workers_table, any_change, self._on_row, f"worker_id=eq.{worker_id}")
         self._feed = Feed((inserts, own_row), self._on_ready, self._on_ring, broadcast_topic, self._on_poke)
         self._tell_ring, self._tell_ready, self._tell_canary, self._tell_poke = on_ring, on_ready, on_canary, on_poke
+        self._tell_process = on_process
         self._timings = timings
         self._delays = full_jitter(timings.backoff_base, timings.backoff_cap)
         self._live: list[Session] = []
@@ -222,6 +225,7 @@ class Listener:
             self._deaf = None
             self._better.set()
             self._tell_canary(beat)
+            self._tell_process(record.get("hostname"), record.get("pid"))
         # The first one seen may be from before this process; a poke too many does no harm.
         if poked_at is not None and poked_at != self._poked_at:
             self._poked_at = poked_at

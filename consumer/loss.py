@@ -7,6 +7,7 @@ exceptions only the operating system's words are quoted, since websockets puts t
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -23,6 +24,8 @@ _REFUSALS = {
 }
 # Comes with a missing migration, but also while the database is in trouble, so it is tried again soon.
 _NOT_SUBSCRIBED = "Unable to subscribe to changes"
+# The list of what was asked for, which the log would repeat at every try.
+_PARAMETERS = re.compile(r": \[event: .*?select: [^]]*\]")
 _NOT_SUBSCRIBED_ADVICE = (
     "does the table exist (are all migrations applied), is it in the publication supabase_realtime?"
 )
@@ -74,9 +77,9 @@ def loss_from_words(said: str) -> Loss:
     advice = _REFUSALS.get(code)
     if advice is None and _is_about_the_token(said):
         code, advice = "", _REFUSALS["InvalidJWTToken"]
-    text = f'the server said "{_quote(said)}"'
     if said.startswith(_NOT_SUBSCRIBED):
-        return Loss(f"{text}: {_NOT_SUBSCRIBED_ADVICE}")
+        return Loss(f'the server said "{_quote(_PARAMETERS.sub("", said))}": {_NOT_SUBSCRIBED_ADVICE}')
+    text = f'the server said "{_quote(said)}"'
     return Loss(f"{text}: {advice}" if advice else text, permanent=advice is not None)
 
 

@@ -8,27 +8,23 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 from secrets import token_hex
 from typing import Any, NamedTuple
 
 from realtime import AsyncRealtimeClient
-from realtime.types import RealtimePostgresChangesListenEvent
 
 from consumer.errors import ServiceUnavailable
 from consumer.job import JsonObject
-from consumer.loss import Loss
 from consumer.ollama import Answer, Ollama, canonical
 from consumer.ollama_reply import Figures
+from consumer.one_session import one_session, own_row
 from consumer.ports import Message, ModelRequest
-from consumer.session import Binding, Feed, Session
 from consumer.store import Store
 
 RPC_CALLS, RPC_SECONDS = 200, 3.0
 EVENTS, EVENT_SECONDS = 10, 5.0
-READY_SECONDS, CLOSE_SECONDS = 10.0, 2.0
-WORKERS = "workflow_workers"
 # As many words as the answer must have make it end by itself, at a length that is always the same.
 _WORDS = 24
 _QUESTION = ModelRequest(
@@ -87,11 +83,10 @@ async def events(store: Store, connect: Callable[[], AsyncRealtimeClient], info:
         StoreError: a heartbeat failed.
     """
     heard: asyncio.Queue[Any] = asyncio.Queue(100)
-    own_row = Binding(
-        WORKERS, RealtimePostgresChangesListenEvent.All, lambda row: heard.put_nowait(row.get("beat")),
-        f"worker_id=eq.{store.worker_id}",
-    )  # fmt: skip
-    async with _session(connect, own_row):
+    row = own_row(store.worker_id, lambda row: heard.put_nowait(row.get("beat")))
+    async with one_session(connect, row) as session:
+        if session.loss is not None:
+            raise ServiceUnavailable(f"Realtime: {session.loss.reason}")
         try:
             return RoundTrips.of([await _event(store, info, heard) for _ in range(EVENTS)])
         finally:
@@ -108,22 +103,6 @@ async def _event(store: Store, info: JsonObject, heard: asyncio.Queue[Any]) -> f
     except TimeoutError:
         raise ServiceUnavailable(f"Realtime: an event did not come within {EVENT_SECONDS:g} s") from None
     return time.perf_counter() - began
-
-
-@asynccontextmanager
-async def _session(connect: Callable[[], AsyncRealtimeClient], binding: Binding) -> AsyncIterator[None]:
-    feed = Feed((binding,), lambda: None, lambda source, job_id: None)
-    session = Session(1, connect, feed, ready_timeout=READY_SECONDS, close_timeout=CLOSE_SECONDS)
-    serving = asyncio.create_task(session.run(), name="Realtime session of the bench")
-    try:
-        await session.opened.wait()
-        if session.loss is not None:
-            raise ServiceUnavailable(f"Realtime: {session.loss.reason}")
-        yield
-    finally:
-        session.end(Loss("measured"))
-        with suppress(asyncio.CancelledError):
-            await serving
 
 
 async def model(ollama: Ollama, name: str) -> ModelSpeed:

@@ -5,7 +5,8 @@ Counts that some part keeps anyway (loads, cures, turns, sessions) need no seam:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,11 +129,21 @@ class Observers(Observer):
     def see(self, job: Job, event: Event) -> None:
         """Tell each of them."""
         for observer in self._observers:
-            try:
+            with _spared(observer, type(event).__name__):
                 observer.see(job, event)
-            except Exception:
-                logger.exception("a defect of {} over {}", type(observer).__name__, type(event).__name__)
 
     def words(self, job: Job) -> Mapping[str, str]:
         """What all of them say."""
-        return {name: word for observer in self._observers for name, word in observer.words(job).items()}
+        said: dict[str, str] = {}
+        for observer in self._observers:
+            with _spared(observer, "the words of its log lines"):
+                said |= observer.words(job)
+        return said
+
+
+@contextmanager
+def _spared(observer: Observer, over: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("a defect of {} over {}", type(observer).__name__, over)

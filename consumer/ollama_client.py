@@ -44,7 +44,9 @@ class OllamaClient:
         try:
             return await self.whole(path, body, Stopwatch("total", seconds))
         except ModelTimeout as late:
-            raise ModelUnavailable(f"the model server at {self._origin} did not answer within {seconds:g} s") from late
+            raise ModelUnavailable(
+                f"the model server at {self._origin} did not answer within {seconds:g} s: restart it if it hangs"
+            ) from late
 
     async def whole(self, path: str, body: JsonObject | None, watch: Stopwatch) -> JsonObject:
         """A reply of one plain JSON object (fact 1)."""

@@ -27,6 +27,8 @@ from consumer.store import Store
 _MISSING_OBJECT = frozenset({"PGRST202", "PGRST205", "42883", "42P01", "42703"})
 # disk_full; read_only_sql_transaction, which a Supabase project with a full disk answers
 _NOT_WRITABLE = frozenset({"53100", "25006"})
+# PostgREST's: it cannot connect, reach or read the database, or gets no connection in time
+_NO_DATABASE = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
 _WRONG_KEY = frozenset({None, "PGRST301", "PGRST302", "PGRST303", "401"})
 
 
@@ -49,6 +51,11 @@ def explained(error: StoreError, url: str) -> SetupError:
         return ServiceUnavailable(
             f"the database at {url} cannot write ({error.code}): its disk is full or it is read only. "
             "Free or add disk space, then make it writable again."
+        )
+    if error.code in _NO_DATABASE:
+        return ServiceUnavailable(
+            f"SUPABASE_URL: {url} answers, but its database does not ({error.code}): it is paused, restarting, or out "
+            "of connections. Look at the project's dashboard."
         )
     if not isinstance(error, StoreRefused):
         return ServiceUnavailable(f"SUPABASE_URL: no usable answer from {url} ({error}). Is the project running?")
@@ -103,9 +110,7 @@ async def check_server(ollama: Ollama, settings: ModelSettings) -> Mapping[str, 
     try:
         return await ollama.models()
     except JobError as error:
-        raise ServiceUnavailable(
-            f"OLLAMA_LOCAL_URL: no answer from {settings.ollama_local_url} ({error}). Is `ollama serve` running?"
-        ) from error
+        raise ServiceUnavailable(f"OLLAMA_LOCAL_URL: {error}. Is `ollama serve` running?") from error
 
 
 async def _pull(ollama: Ollama, settings: ModelSettings, missing: Sequence[str]) -> None:

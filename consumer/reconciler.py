@@ -7,6 +7,7 @@ being handled become one.
 from __future__ import annotations
 
 import asyncio
+import time
 
 from loguru import logger
 
@@ -42,6 +43,7 @@ class Reconciler:
         while True:
             await self._gap.wait()
             self._gap.clear()
+            asked_at = time.monotonic()
             found = await self._reconciled()
             self.sign.rest()
             logger.debug("reconciled: {} claimable, {} processing", found.claimable, found.processing)
@@ -50,7 +52,7 @@ class Reconciler:
             if found.claimable:
                 # Until the feed has begun, nothing could have announced what is there.
                 self._bell.ring("ready" if self._gaps > 1 else "start")
-            else:
+            elif self._dispatcher.answered_at < asked_at:
                 self._dispatcher.due_in(found.next_due_in)
 
     async def _reconciled(self) -> Reconciliation:

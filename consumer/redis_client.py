@@ -69,7 +69,7 @@ class RedisClient:
         """Those of them that somebody has claimed, as far as Redis knows."""
         async with self._clock():
             values = await self._redis.mget([self._key(job_id) for job_id in job_ids])
-        return {job_id for job_id, value in zip(job_ids, values, strict=True) if value == _TAKEN}
+            return {job_id for job_id, value in zip(job_ids, values, strict=True) if value == _TAKEN}
 
     async def aclose(self) -> None:
         """Drop the connection; a server that hangs is not waited for."""

@@ -84,14 +84,16 @@ class Runner:
         """
         self._tell(job, Begun(claimed))
         with logger.contextualize(job=job.id, attempt=job.attempt, **self._bench.observer.words(job)):
-            lease = Lease(self._store, job, on_renewed=lambda: self._tell(job, Renewed()))
+            lease, settled = Lease(self._store, job, on_renewed=lambda: self._tell(job, Renewed())), False
             try:
                 async with lease:
-                    await self._attempt(job, lease, claimed, hand_back=hand_back)
+                    settled = await self._attempt(job, lease, claimed, hand_back=hand_back)
             finally:
-                self._tell(job, Ended(lost=isinstance(lease.verdict, LeaseLost)))
+                # a renewal that meets the attempt's own end is told that the lease is gone
+                self._tell(job, Ended(lost=isinstance(lease.verdict, LeaseLost) and not settled))
 
-    async def _attempt(self, job: Job, lease: Lease, claimed: JsonObject, *, hand_back: bool) -> None:
+    async def _attempt(self, job: Job, lease: Lease, claimed: JsonObject, *, hand_back: bool) -> bool:
+        """Whether its end was written, and stands."""
         if older := self._running.get(job.id):
             older.end(LeaseLost("this worker has claimed the job anew"))
         self._running[job.id] = lease
@@ -103,8 +105,8 @@ class Runner:
             outcome = await self._outcome(job, lease, steps)
             if outcome is None:
                 logger.warning("attempt ends unsettled: {}", lease.verdict)
-            else:
-                await self._settle(job, outcome, lease, steps)
+                return False
+            return await self._settle(job, outcome, lease, steps)
         except asyncio.CancelledError:
             logger.error("the worker ends before the attempt is settled, its lease will bring the job back")
             raise
@@ -156,7 +158,7 @@ class Runner:
                 raise ModelTimeout("total", self._limits.attempt) from None
             raise
 
-    async def _settle(self, job: Job, outcome: Outcome, lease: Lease, steps: Steps) -> None:
+    async def _settle(self, job: Job, outcome: Outcome, lease: Lease, steps: Steps) -> bool:
         """Write the outcome; while the database is away, keep it and try again (the fence decides who wins)."""
         self._tell(job, Settling())
         lease.log(_sentence(outcome))
@@ -173,7 +175,7 @@ class Runner:
             except StoreError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     logger.error("giving the outcome up, the lease will bring the job back: {}", error)
-                    return
+                    return False
                 logger.warning("the outcome could not be written, trying again: {}", error)
                 # What the database refuses may be the answers, which are only of use to a replay.
                 outcome = outcome if checkpoint and _about_the_data(error) else _storable(outcome, job, error)
@@ -184,6 +186,7 @@ class Runner:
         seconds = time.monotonic() - lease.claimed_at
         canonical.say(job, outcome, name, seconds=seconds, observability=steps.observability)
         self._tell(job, Settled(name, code))
+        return applied
 
     async def _pause(self, seconds: float) -> None:
         """Wait before another try; a stop cuts it short, and then there is not much time left."""

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from consumer.recovery import Recovery
 from consumer.runner import Runner
 from consumer.settings import Settings
 from consumer.speed import Speed, Speeds
+from consumer.twin import Twin
 
 if TYPE_CHECKING:
     from consumer.redis_bell import RedisBell
@@ -73,6 +75,7 @@ class Status:
     recovery: Recovery
     speeds: Speeds
     redis: RedisBell | None
+    twin: Twin
     stopping: Callable[[], bool]
 
     @property
@@ -198,6 +201,8 @@ class Status:
     def _warnings(self) -> list[str]:
         alarms = [alarm for model, speed in self.models.items() if (alarm := speed.alarm(model))]
         alarms += map(str, self._defects(stops_work=False))
+        if twin := self.twin.trouble:
+            alarms.append(twin)
         if looked_into := self.recovery.suspicion:
             alarms.append(f"looking into the model server: {looked_into}")
         if self.redis is not None and self.redis.trouble:
@@ -232,4 +237,10 @@ class Status:
 
 def identity() -> JsonObject:
     """Who this process is."""
-    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": version("workflow-consumer")}
+    return {"hostname": socket.gethostname(), "pid": os.getpid(), "version": _version()}
+
+
+@cache
+def _version() -> str:
+    """Read once: it is in a file, and took most of the time of an answer of /health (benchmarks/face.py)."""
+    return version("workflow-consumer")

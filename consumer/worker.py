@@ -33,8 +33,9 @@ from consumer.runner import Limits, Runner
 from consumer.service import Service
 from consumer.settings import Settings
 from consumer.speed import Speeds
-from consumer.status import Status
+from consumer.status import Status, identity
 from consumer.store import Store
+from consumer.twin import Twin
 from consumer.workbench import Workbench
 from handlers.registry import handler_for
 from schemas.catalog import Catalog
@@ -81,14 +82,16 @@ class Worker:
         self.dispatcher.on_pause = self._say
         self.reconciler = Reconciler(store, self.dispatcher, self.bell)
         self.redis = None if redis is None else redis(self.bell, self.dispatcher)
+        who, beat = identity(), settings.heartbeat_seconds
+        self.twin = Twin(settings.worker_id, who["hostname"], who["pid"], keep=3 * beat)
         self.listener = self._listener()
-        rhythm = Rhythm(interval=settings.heartbeat_seconds, grace=settings.missed_event_grace)
+        rhythm = Rhythm(interval=beat, grace=settings.missed_event_grace)
         self.heartbeat = Heartbeat(store, self.listener, self.dispatcher, self.bell, rhythm, lambda: self.status.row())
         self.announcer = Announcer(self.listener, self._announced, patience=settings.heartbeat_seconds)
         self.inspector = Inspector(store, self.heartbeat.soon, again=2 * settings.heartbeat_seconds)
         self.status = Status(
             settings, self.listener, self.announcer, self.heartbeat, self.inspector, self.dispatcher, self.runner,
-            self.lanes, self.recovery, self.speeds, self.redis, self._stop.is_set,
+            self.lanes, self.recovery, self.speeds, self.redis, self.twin, self._stop.is_set,
         )  # fmt: skip
         self.service = Service(self.status, (self.heartbeat.sign, self.dispatcher.sign, self.reconciler.sign))
         self.runner.on_change = self.service.changed
@@ -103,6 +106,7 @@ class Worker:
             on_ready=self._subscribed,
             on_canary=lambda beat: self.heartbeat.heard_canary(beat),
             on_poke=self._poked,
+            on_process=self.twin.heard,
             timings=ListenerTimings(recycle=(recycle, min(2 * recycle, LONGEST_SESSION)), close_timeout=LAST_WORDS),
         )
 

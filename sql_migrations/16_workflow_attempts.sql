@@ -17,17 +17,17 @@ language sql immutable set search_path = '' as $$
 $$;
 
 -- What could be claimed now and since when, and what is delayed (counted up to 1000). run_at is the moment a job becomes
--- claimable.
+-- claimable. What is counted is in the order of the index of run_at, or else the planner may take any other one.
 create function workflow_private.backlog(p_now timestamptz) returns jsonb
 language sql stable set search_path = '' as $$
   select jsonb_build_object(
     'claimable', (select count(*) from (select from public.workflow_generation_jobs j
-                  where j.status = 'pending' and j.run_at <= p_now limit 1000) capped),
+                  where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1000) capped),
     'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
                   from public.workflow_generation_jobs j
                   where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
     'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
+                where j.status = 'pending' and j.run_at > p_now order by j.run_at limit 1000) capped),
     'next_due_in', workflow_private.next_due_in(p_now))
 $$;
 

@@ -29,7 +29,10 @@ begin
       select e.at, c.priority, c.fair_rank, c.created_at, c.id
       from (select k.job_id, k.at from public.workflow_job_events k
             where k.kind = 'claimed' order by k.at desc limit 32) e
-      join public.workflow_generation_jobs c on c.id = e.job_id
+      -- not a plain join: with wrong statistics all of the table is read for each of the 32
+      cross join lateral (select j.* from public.workflow_generation_jobs j
+                          where j.id >= e.job_id order by j.id limit 1) c
+      where c.id = e.job_id
     ), head as (
       select j.id, j.priority, j.fair_rank, j.created_at, j.run_at,
         workflow_private.next_step(j.checkpoint) = p_prefer as fits,

@@ -12,7 +12,8 @@ from typing import Any
 from loguru import logger
 from pydantic import SecretStr
 
-from consumer.app import build_ollama, redis_bell
+from consumer.app import build_ollama
+from consumer.extras import redis_bell
 from consumer.listener import ListenerState
 from consumer.metrics import Observer
 from consumer.preflight import check_models

@@ -123,6 +123,11 @@ class Engine:
         query = "select kind from public.workflow_job_events where job_id = $1 order by id"
         return [kind for (kind,) in await self.db.fetch(query, job_id)]
 
+    async def moves(self) -> object:
+        """How far all jobs are."""
+        query = f"select id, status, attempt, current_phase, progress_percentage from {JOBS} order by id"
+        return await self.db.fetch(query)
+
     async def ended(self, job_id: str, status: str = "completed") -> dict[str, Any]:
         """The row once it has reached a status and the worker is done with it."""
 
@@ -143,10 +148,20 @@ class Engine:
         return [line for line in self.said if text in line["message"]]
 
 
-async def until(what: str, condition: Callable[[], object], timeout: float = 30) -> None:
-    """Until the condition (awaitable or not) holds; fails by its name when it does not within a generous bound."""
-    deadline = asyncio.get_running_loop().time() + timeout
+async def until(
+    what: str,
+    condition: Callable[[], object],
+    timeout: float = 30,
+    moves: Callable[[], Awaitable[object]] | None = None,
+) -> None:
+    """Until the condition (awaitable or not) holds; fails by its name when it does not within a generous bound.
+
+    That begins anew whenever what `moves` gives has changed: a real model is as slow as the machine, but never silent.
+    """
+    deadline, seen = asyncio.get_running_loop().time() + timeout, None
     while True:
+        if moves is not None and (now := await moves()) != seen:
+            deadline, seen = asyncio.get_running_loop().time() + timeout, now
         found = condition()
         if await found if isinstance(found, Awaitable) else found:
             return

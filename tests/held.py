@@ -35,14 +35,14 @@ class HeldStack:
     """A threaded stack over a `HeldModel`, and eyes into its database."""
 
     def __init__(self, stack: ThreadedStack, model: HeldModel) -> None:
-        self._stack = stack
+        self.stack = stack
         self.model = model
         self.env = stack.stack.env
 
     def reset(self) -> None:
         """No jobs, nothing held, nothing asked."""
         self.let_go()
-        self._stack.clear()
+        self.stack.clear()
         self.model.asked.clear()
         self.model.loads = 0
 
@@ -61,7 +61,7 @@ class HeldStack:
                     held.set()
             self.model.hold = self.model.load = None
 
-        self._stack.call(release())
+        self.stack.call(release())
 
     def asked(self, model: str, about: str) -> int:
         """How many questions this model has had about jobs whose prompt holds these words."""
@@ -69,15 +69,15 @@ class HeldStack:
 
     def submit(self, prompt: str) -> str:
         """Insert one job."""
-        return self._stack.submit(prompt)[0]
+        return self.stack.submit(prompt)[0]
 
     def sql(self, query: str) -> str:
         """One answer of the database, as its owner."""
-        return self._stack.psql(query, user="supabase_admin")
+        return self.stack.psql(query, user="supabase_admin")
 
     def as_worker(self, call: str) -> str:
         """What a function answers to a worker."""
-        return self._stack.psql(f"begin; set local role service_role; select {call}; commit")
+        return self.stack.psql(f"begin; set local role service_role; select {call}; commit")
 
     def status(self, job_id: str) -> str:
         """The job's status."""

@@ -19,6 +19,7 @@ def node_modules() -> Path:
     modules = FOLDER / "node_modules"
     with (FOLDER / ".install-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (modules / ".package-lock.json").exists():
+        installed = modules / ".package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < (FOLDER / "package-lock.json").stat().st_mtime:
             subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True, capture_output=True)
     return modules

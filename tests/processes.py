@@ -71,6 +71,10 @@ class Process:
             if text in line:
                 return line
 
+    def address(self) -> str:
+        """The URL of its HTTP face, once it has said where that is."""
+        return str(json.loads(self.wait_for("answering on"))["message"].split()[-1])
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         if self.process.poll() is None:

@@ -90,6 +90,8 @@ def _told(row: JsonObject) -> JsonObject:
 
 
 def _not_pending(row: JsonObject) -> click.exceptions.Exit:
+    if row["status"] == "pending":  # its row was locked, or it was in work elsewhere for a moment
+        return fail(f"job {row['id']} was held by another worker or call at that moment: try again.", EX_TEMPFAIL)
     return fail(f"job {row['id']} is {row['status']}: only a pending job can be processed.", EX_DATAERR)
 
 

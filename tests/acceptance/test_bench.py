@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from consumer.cli import main
 from consumer.sysexits import EX_UNAVAILABLE
+from tests.commands import consumer, settings_are
 from tests.stacks import ThreadedStack
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+    settings_are(monkeypatch, tmp_path, {})
 
 
 def bench(stack: ThreadedStack, *arguments: str, **more: str) -> Result:
-    return CliRunner().invoke(main, ["bench", *arguments], env={**stack.stack.env, **more}, prog_name="consumer")
+    return consumer("bench", *arguments, env={**stack.stack.env, **more})
 
 
 def left(stack: ThreadedStack) -> str:

@@ -1,4 +1,4 @@
-"""The commands as processes against the stack: data on stdout, one line per mistake on stderr, the right exit code."""
+"""The commands against the stack: data on stdout, one line per mistake on stderr, the right exit code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.processes import run_consumer, running_worker
+from tests.commands import consumer as run
+from tests.commands import settings_are
+from tests.processes import running_worker
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
 
@@ -23,30 +25,27 @@ JOBS = "public.workflow_generation_jobs"
 class Consumer:
     """`consumer …` with the stack's settings; each call must succeed unless an exit code is named."""
 
-    def __init__(self, stack: ThreadedStack, cwd: Path) -> None:
-        self._env = stack.stack.env
-        self.cwd = cwd
-
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:
-        done = run_consumer(*arguments, env=self._env, cwd=self.cwd, stdin=stdin)
+        done = run(*arguments, stdin=stdin)
         said = "" if arguments[0] in ("validate", "audit") else done.stderr.strip()
-        assert (done.returncode, said) == (0, ""), done.stderr
+        assert (done.exit_code, said) == (0, ""), done.stderr
         return done.stdout
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self(*arguments, "--json"))
 
     def fails(self, code: int, *arguments: str) -> str:
-        done: subprocess.CompletedProcess[str] = run_consumer(*arguments, env=self._env, cwd=self.cwd)
-        assert done.returncode == code, done.stderr
+        done = run(*arguments)
+        assert done.exit_code == code, done.stderr
         (line,) = done.stderr.splitlines()
         assert line.startswith("consumer: ")
         return line
 
 
 @pytest.fixture
-def consumer(stack: ThreadedStack, tmp_path: Path) -> Consumer:
-    return Consumer(stack, tmp_path)
+def consumer(stack: ThreadedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Consumer:
+    settings_are(monkeypatch, tmp_path, stack.stack.env)
+    return Consumer()
 
 
 def test_a_submitted_job_is_worked_on_and_its_result_is_valid(
@@ -78,7 +77,7 @@ def test_submitting_again_with_the_same_key_gives_the_same_job(stack: ThreadedSt
 
 def test_an_edit_is_submitted_with_its_workflow_and_config(stack: ThreadedStack, consumer: Consumer) -> None:
     workflow = {"name": "w", "nodes": [{"id": "a", "type": "webhook", "config": {}}], "edges": []}
-    (consumer.cwd / "w.json").write_text(json.dumps(workflow))
+    Path("w.json").write_text(json.dumps(workflow))
     user_id, _ = stack.stack.user()
     answer = consumer.json(
         "submit", "Add a log line", "--mode", "edit", "--current-workflow", "w.json",
@@ -195,8 +194,8 @@ def test_an_audit_lists_the_offending_jobs_and_fails(stack: ThreadedStack, consu
     stack.psql(f"select public.settle_workflow_job('{job_id}', 1, 'completed', '{{}}')")
     stack.psql(f"""update {JOBS} set workflow_result = '{{"another": "attempt"}}'""")
     for arguments in (["audit", "--since", "1h"], ["audit", "--json"]):
-        done = run_consumer(*arguments, env=stack.stack.env, cwd=consumer.cwd)
-        assert done.returncode == EX_DATAERR
+        done = run(*arguments)
+        assert done.exit_code == EX_DATAERR
         assert done.stderr == "consumer: audit: 1 violation(s), in 1 of 1 job(s), 1 attempt(s), 2 event(s)\n"
         if "--json" in arguments:
             assert [found["job_id"] for found in json.loads(done.stdout)["violations"]] == [job_id]
@@ -212,23 +211,21 @@ def test_an_audit_that_the_database_has_no_time_for_says_how_to_ask_for_less(
     audit = "alter function public.audit_workflow_jobs"
     stack.psql(f"{audit} set statement_timeout = '1ms'; notify pgrst, 'reload schema'")
     try:
-        eventually("the limit is known", lambda: "--since" in run_consumer(
-            "audit", env=stack.stack.env, cwd=consumer.cwd).stderr)  # fmt: skip
+        eventually("the limit is known", lambda: "--since" in run("audit").stderr)
         assert "Narrow it: 24h" in consumer.fails(EX_UNAVAILABLE, "audit")
     finally:
         stack.psql(f"{audit} reset statement_timeout; notify pgrst, 'reload schema'")
 
 
 @pytest.mark.parametrize("arguments", [["submit", "x"], ["reconcile"], ["audit"]])
-def test_a_project_that_is_away_is_one_line(tmp_path: Path, stack: ThreadedStack, arguments: list[str]) -> None:
-    env = stack.stack.env | {"SUPABASE_URL": "http://127.0.0.1:9"}
-    done = run_consumer(*arguments, env=env, cwd=tmp_path)
-    assert done.returncode == EX_UNAVAILABLE
-    assert len(done.stderr.splitlines()) == 1
-    assert "http://127.0.0.1:9" in done.stderr
+def test_a_project_that_is_away_is_one_line(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    assert "http://127.0.0.1:9" in consumer.fails(EX_UNAVAILABLE, *arguments)
 
 
-def test_a_reader_that_goes_away_is_no_traceback(consumer: Consumer, stack: ThreadedStack, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_is_no_traceback(stack: ThreadedStack, tmp_path: Path) -> None:
     (job_id,) = stack.submit("x" * 19_000)
     command = f'consumer="$0 -m consumer"; $consumer status {job_id} --json | head -c 10'
     done = subprocess.run(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from consumer.cli import main
 from consumer.sysexits import EX_DIFFERENT, EX_IOERR
+from tests.commands import consumer as run
+from tests.commands import settings_are
 from tests.processes import environment
 from tests.stacks import ThreadedStack
 from tests.terminal import on_a_terminal
@@ -34,7 +34,7 @@ class Consumer:
 
     def __call__(self, *arguments: str, **more: str) -> tuple[str, str]:
         """Standard output and error of a command that succeeds."""
-        done = CliRunner().invoke(main, list(arguments), env={**self.env, **more}, prog_name="consumer")
+        done = run(*arguments, env=more)
         assert done.exit_code == 0, done.output
         return done.stdout, done.stderr
 
@@ -56,7 +56,7 @@ class Consumer:
 
 @pytest.fixture
 def consumer(stack: ThreadedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Consumer:
-    monkeypatch.chdir(tmp_path)
+    settings_are(monkeypatch, tmp_path, stack.stack.env)
     return Consumer(stack, tmp_path)
 
 
@@ -128,6 +128,12 @@ def test_a_reader_who_leaves_ends_a_command_quietly(stack: ThreadedStack, consum
     stack.psql(OLD.format(500), user="supabase_admin")
     codes, shown, words = consumer.shell(f"consumer jobs {form} --limit 500 2>words | true")
     assert (codes, shown, words) == ([str(EX_DIFFERENT), "0"], "", "")
+    assert (consumer.cwd / "words").read_text() == ""
+
+
+def test_a_reader_who_leaves_the_doctor_hears_no_traceback(consumer: Consumer) -> None:
+    codes, _, words = consumer.shell("SUPABASE_URL= consumer doctor --no-load 2>words | true")
+    assert (codes, words) == ([str(EX_DIFFERENT), "0"], "")
     assert (consumer.cwd / "words").read_text() == ""
 
 

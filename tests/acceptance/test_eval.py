@@ -149,7 +149,7 @@ async def test_a_model_that_is_not_there_is_named(folder: Path) -> None:
 def test_a_model_server_that_does_not_answer_is_named(folder: Path) -> None:
     done = run_consumer("eval", "prompts.jsonl", env={"OLLAMA_LOCAL_URL": "http://127.0.0.1:1"}, cwd=folder)
     assert (done.returncode, done.stdout) == (69, "")
-    assert "OLLAMA_LOCAL_URL: no answer from http://127.0.0.1:1" in done.stderr
+    assert "OLLAMA_LOCAL_URL: the model server at http://127.0.0.1:1 does not answer" in done.stderr
 
 
 @pytest.mark.slow

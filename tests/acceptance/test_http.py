@@ -21,7 +21,7 @@ from tests.processes import Process, run_consumer, running, running_worker
 from tests.stacks import ThreadedStack
 from tests.waiting import eventually
 
-EX_UNAVAILABLE, EX_CONFIG = 69, 78
+EX_CONFIG = 78
 TOKEN = "not-a-secret-0123456789"
 JOBS = "public.workflow_generation_jobs"
 PATHS = ("/healthz", "/readyz", "/health", "/metrics")
@@ -33,7 +33,7 @@ def listening(
 ) -> Iterator[tuple[Process, httpx.Client]]:
     """A worker that has said that it is ready, and a client of its HTTP face."""
     with running("run", *(options or ("--http", "127.0.0.1:0")), env={**stack.stack.env, **more}, cwd=tmp_path) as it:
-        url = json.loads(it.wait_for("answering on"))["message"].split()[-1]
+        url = it.address()
         it.wait_for("ready: waiting for jobs")
         with httpx.Client(base_url=url, trust_env=False) as client:
             eventually("it is healthy", lambda: client.get("/readyz").status_code == 200)
@@ -78,12 +78,6 @@ def gateway_away(stack: ThreadedStack) -> Iterator[None]:
         yield
     finally:
         stack.call(stack.stack.gateway.start())
-
-
-def one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == code, line
-    assert [word for word in words if word not in line] == [], line
 
 
 def test_a_worker_that_works_says_so(stack: ThreadedStack, tmp_path: Path) -> None:
@@ -227,32 +221,11 @@ def test_off_by_default_no_port_is_open_and_nothing_of_it_is_loaded(stack: Threa
     assert done.stdout == "set()\n"
 
 
-def test_other_machines_may_reach_it_only_with_a_token(stack: ThreadedStack, tmp_path: Path) -> None:
-    for place in ("0.0.0.0:0", "[::]:0"):
-        done = run_consumer("run", "--http", place, env=stack.stack.env, cwd=tmp_path)
-        one_line(done, EX_CONFIG, "WORKER_API_TOKEN: is not set", place, "16 or more characters")
-
-
-@pytest.mark.parametrize("place", ["8001", "[::1", "127.0.0.1:99999", "a b:1", "127.0.0.1:x", "::1"])
-def test_a_place_that_is_none_is_named_with_the_form(stack: ThreadedStack, tmp_path: Path, place: str) -> None:
-    done = run_consumer("run", "--http", place, env=stack.stack.env, cwd=tmp_path)
-    one_line(done, EX_CONFIG, "HTTP_LISTEN: ", "Write HOST:PORT, e.g. 127.0.0.1:8001")
-
-
-def test_a_taken_port_and_an_address_of_another_machine_are_named(stack: ThreadedStack, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        place = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run_consumer("run", env={**stack.stack.env, "HTTP_LISTEN": place}, cwd=tmp_path)
-    one_line(done, EX_UNAVAILABLE, place, "choose another port")
-    env = {**stack.stack.env, "WORKER_API_TOKEN": TOKEN}
-    done = run_consumer("run", "--http", "192.0.2.1:8001", env=env, cwd=tmp_path)
-    one_line(done, EX_CONFIG, "192.0.2.1:8001", "Choose an address of this machine")
-
-
 def test_without_its_packages_the_way_to_them_is_named(stack: ThreadedStack, tmp_path: Path) -> None:
     (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(\"No module named 'fastapi'\")")
     env = {**stack.stack.env, "PYTHONPATH": str(tmp_path)}
     done = run_consumer("run", "--http", "127.0.0.1:0", env=env, cwd=tmp_path)
-    one_line(done, EX_CONFIG, 'pip install "workflow-consumer[http]"')
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, 'pip install "workflow-consumer[http]"' in line) == (EX_CONFIG, True), line
     with running_worker(env, tmp_path) as worker:
         assert worker.stop() == 0

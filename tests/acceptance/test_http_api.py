@@ -273,6 +273,24 @@ def test_a_token_that_is_none_is_401_and_no_log_has_it(
     assert PROMPT not in logs
 
 
+def test_a_user_who_was_deleted_is_told_to_sign_in_again(stack: ThreadedStack, client: httpx.Client) -> None:
+    headers = {"Authorization": f"Bearer {stack.stack.keys.user_token(str(uuid.uuid4()))}"}
+    answer = client.post(ASK, json={"prompt": PROMPT}, headers=headers)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert answer.json() == {"error": "The user of the token is no longer there. Sign in again."}
+
+
+def test_a_path_with_a_slash_too_many_is_unknown_and_sends_nobody_elsewhere(client: httpx.Client) -> None:
+    answer = client.get("/workflow-status/job_1/", headers={"Host": "localhost:1"})
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
+def test_the_documented_calls_have_names_of_their_own(face: tuple[Process, httpx.Client]) -> None:
+    calls = face[1].get("/openapi.json").json()["paths"].values()
+    names = Counter(call["operationId"] for path in calls for call in path.values())
+    assert set(names.values()) == {1}
+
+
 def test_a_page_of_another_site_changes_nothing_but_for_origins_that_are_named(client: httpx.Client) -> None:
     foreign: list[dict[str, str]] = [
         {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},

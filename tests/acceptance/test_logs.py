@@ -67,7 +67,7 @@ def work_through(stack: ThreadedStack, model: ScriptedModel, folder: Path, level
     more = {"LOG_LEVEL": level, "WORKER_ID": "busy", "WORKER_API_TOKEN": PRIVATE["token"], "RETRY_DELAY_BASE": "0.05",
             "MAX_RETRIES": "1", "REDIS_URL": f"redis://:{PRIVATE['redis']}@127.0.0.1:9/0"}  # fmt: skip
     with running("run", "--http", "127.0.0.1:0", env={**stack.stack.env, **more}, cwd=folder) as worker:
-        url = json.loads(worker.wait_for("answering on"))["message"].split()[-1]
+        url = worker.address()
         worker.wait_for("ready: waiting for jobs")
         known = {"Authorization": f"Bearer {PRIVATE['token']}"}
         for path in ("/health", "/metrics", f"/none?apikey={PRIVATE['token']}"):

@@ -74,7 +74,7 @@ def worker(module_held: HeldStack, tmp_path_factory: pytest.TempPathFactory) -> 
     """A worker that asks for a token, and its URL."""
     env = {**module_held.env, "WORKER_ID": "gpu-1", "WORKER_API_TOKEN": TOKEN}
     with running("run", "--http", "127.0.0.1:0", env=env, cwd=tmp_path_factory.mktemp("worker")) as process:
-        url = json.loads(process.wait_for("answering on"))["message"].split()[-1]
+        url = process.address()
         process.wait_for("ready: waiting for jobs")
         yield process, url
 
@@ -267,7 +267,7 @@ async def test_without_a_token_on_loopback_the_page_only_reads_and_names_the_com
 ) -> None:
     insert(held, "bad-2", "failed", error_details={"code": "MODEL_TIMEOUT"})
     with running("run", "--http", "127.0.0.1:0", env={**held.env, "WORKER_ID": "open-1"}, cwd=tmp_path) as process:
-        url = json.loads(process.wait_for("answering on"))["message"].split()[-1]
+        url = process.address()
         async with opened(browser, f"{url}/#job/bad-2", expected=NOT_CONNECTED) as page:
             acts = page.locator("#job-acts")
             await expect(acts).to_contain_text("consumer retry bad-2")
@@ -285,7 +285,7 @@ async def test_the_page_goes_on_while_the_database_is_away_and_comes_back(
 ) -> None:
     insert(held, "good-4", "completed", workflow_result=workflow())
     await expect(page.get_by_role("row").filter(has_text="good-4")).to_be_visible()
-    with gateway_away(held._stack):
+    with gateway_away(held.stack):
         await expect(page.locator("#reasons")).to_contain_text("What you see of jobs is as it was")
         await expect(page.locator("#state")).to_have_attribute("data-state", re.compile("degraded|unhealthy"))
         await expect(page.get_by_role("row").filter(has_text="good-4")).to_be_visible()

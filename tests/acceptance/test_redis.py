@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.acceptance.test_http import Figures, listening
 from tests.crashing import KILLED, QUIET, Fault, working
 from tests.held import HeldStack
 from tests.redis_server import RedisServer, redis_server
-from tests.stacks import ThreadedStack
 from tests.waiting import eventually
 
 WORKERS = "public.workflow_workers"
@@ -45,23 +43,23 @@ def test_a_worker_is_killed_between_its_ring_and_its_claim_and_another_takes_the
     assert held.history(job_id) == "claimed completed"
 
 
-def test_an_operator_sees_whether_redis_is_used(stack: ThreadedStack, redis: RedisServer, tmp_path: Path) -> None:
-    row = f"select info->>'redis_available' from {WORKERS}"
-    more = {"REDIS_URL": redis.url, "HEARTBEAT_SECONDS": "1"}
-    with listening(stack, tmp_path, **more) as (worker, client):
-        eventually("it is used", lambda: client.get("/health").json()["redis_available"] is True)
-        assert client.get("/health").json()["warnings"] == []
-        eventually("the row says so", lambda: stack.psql(row) == "true")
+def test_an_operator_sees_whether_redis_is_used(held: HeldStack, redis: RedisServer, tmp_path: Path) -> None:
+    row = f"select info->>'redis_available' from {WORKERS} where worker_id = 'it-1'"
+    more = {"REDIS_URL": redis.url, "HEARTBEAT_SECONDS": "1", "WORKER_ID": "it-1"}
+    with listening(held.stack, tmp_path, **more) as (worker, client):
+        used = {"redis_available": True, "warnings": []}
+        eventually("it is used", lambda: used.items() <= client.get("/health").json().items())
+        eventually("the row says so", lambda: held.sql(row) == "true")
         redis.kill()
         worker.wait_for("Redis is away")
         said = client.get("/health")
         assert (said.status_code, said.json()["status"], said.json()["redis_available"]) == (200, "healthy", False)
         (warning,) = said.json()["warnings"]
         assert warning.startswith("redis: every idle worker looks at each new job, as without REDIS_URL")
-        eventually("the row says so", lambda: stack.psql(row) == "false")
+        eventually("the row says so", lambda: held.sql(row) == "false")
         figures = Figures(client)
-        assert (figures.of("redis_up"), figures.of("redis_fallbacks_total")) == (0, 1)
+        assert (figures.of("redis_up"), figures.of("redis_fallbacks_total") >= 1) == (0, True)
         redis.start()
         worker.wait_for("Redis answers")
-        assert (Figures(client).of("redis_up"), client.get("/health").json()["warnings"]) == (1, [])
-        assert json.loads(client.get("/health").text)["redis_available"] is True
+        eventually("it is used again", lambda: used.items() <= client.get("/health").json().items())
+        eventually("the figure says so", lambda: Figures(client).of("redis_up") == 1)

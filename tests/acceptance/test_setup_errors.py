@@ -1,4 +1,8 @@
-"""Every mistake of the one who sets it up: one clear line that says what to do, the right exit code, no traceback."""
+"""Every mistake of the one who sets it up: one clear line that says what to do, the right exit code, no traceback.
+
+As processes. More of them in one process: tests/integration/test_environment_mistakes.py, and by settings:
+tests/unit/test_settings_mistakes.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from devstack.keys import Keys
 from devstack.postgres import free_port
 from tests.processes import run_consumer
 from tests.stacks import ThreadedStack, threaded_stack
@@ -48,38 +51,14 @@ def check(done: subprocess.CompletedProcess[str], code: int, *words: str) -> Non
     ("change", "code", "words"),
     [
         ({"SUPABASE_URL": ""}, EX_CONFIG, ["SUPABASE_URL: is not set", "Set it to"]),
-        ({"SUPABASE_URL": "nonsense"}, EX_CONFIG, ["SUPABASE_URL: is not an http(s) URL"]),
         ({"SUPABASE_URL": "http://127.0.0.1:9"}, EX_UNAVAILABLE, ["SUPABASE_URL: no usable answer", "running?"]),
-        ({"SUPABASE_SERVICE_ROLE_KEY": "sb_secret_wrong"}, EX_CONFIG, ["SUPABASE_SERVICE_ROLE_KEY", "refuses"]),
-        (
-            {"SUPABASE_SERVICE_ROLE_KEY": Keys.fresh().service_role},
-            EX_CONFIG,
-            ["SUPABASE_SERVICE_ROLE_KEY", "refuses this key"],
-        ),
-        ({"OLLAMA_LOCAL_URL": "http://127.0.0.1:9"}, EX_UNAVAILABLE, ["OLLAMA_LOCAL_URL", "ollama serve"]),
-        ({"GENERATE_MODEL": "qwen9:1t"}, EX_CONFIG, ["qwen9:1t", "ollama pull qwen9:1t"]),
-        ({"MAX_RETRIES": "many"}, EX_CONFIG, ["MAX_RETRIES: "]),
-        ({"WORKFLOW_CATALOG": "/none.json"}, EX_CONFIG, ["WORKFLOW_CATALOG: /none.json", "Give a readable JSON file"]),
     ],
+    ids=["wrong", "away"],
 )
 def test_a_wrong_setting_stops_the_worker_with_one_clear_line(
     project: ThreadedStack, tmp_path: Path, change: dict[str, str], code: int, words: list[str]
 ) -> None:
     check(run_consumer("run", env=project.stack.env | change, cwd=tmp_path), code, *words)
-
-
-def test_a_url_that_is_no_supabase_project_is_named(project: ThreadedStack, tmp_path: Path) -> None:
-    env = project.stack.env | {"SUPABASE_URL": project.stack.ollama_url}
-    check(run_consumer("run", env=env, cwd=tmp_path), EX_CONFIG, "SUPABASE_URL", "does not answer like a Supabase")
-
-
-def test_missing_migrations_are_named(project: ThreadedStack, tmp_path: Path) -> None:
-    project.psql("alter function public.heartbeat_workflow_worker rename to gone; notify pgrst, 'reload schema'")
-    try:
-        done = run_consumer("run", env=project.stack.env, cwd=tmp_path)
-    finally:
-        project.psql("alter function public.gone rename to heartbeat_workflow_worker; notify pgrst, 'reload schema'")
-    check(done, EX_CONFIG, "lacks the consumer's tables and functions", "supabase db push")
 
 
 def test_a_taken_port_is_named(folder: Path) -> None:

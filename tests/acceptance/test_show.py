@@ -1,4 +1,4 @@
-"""`consumer show` and `consumer replay` as processes, on a job that a real worker has finished."""
+"""`consumer show` and `consumer replay`, on a job that a real worker has finished."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
-from tests.processes import run_consumer, running_worker
+from tests.commands import consumer, settings_are
 from tests.stacks import ThreadedStack
 from tests.unit.handlers_kit import ANALYSIS, answer, job, log, workflow_of
-from tests.waiting import eventually
 
 EX_OK, EX_DIFFERENT, EX_DATAERR, EX_NOINPUT, EX_CANTCREAT = 0, 1, 65, 66, 73
 JOBS = "public.workflow_generation_jobs"
@@ -24,8 +23,7 @@ class Shown:
     def __init__(self, stack: ThreadedStack, cwd: Path) -> None:
         self.stack, self.cwd = stack, cwd
         (self.job_id,) = stack.submit("Log a line for every web request ")
-        with running_worker(stack.stack.env, cwd):
-            eventually("it is completed", lambda: stack.statuses() == {"completed": 1})
+        assert consumer("process", self.job_id).exit_code == EX_OK
         self.workflow = self.column("workflow_result")
 
     def column(self, name: str) -> Any:
@@ -36,10 +34,15 @@ class Shown:
 
     def __call__(self, *arguments: str, code: int = EX_OK) -> str:
         command, *options = arguments
-        done = run_consumer(command, self.job_id, *options, env=self.stack.stack.env, cwd=self.cwd)
-        assert done.returncode == code, done.stderr
+        done = consumer(command, self.job_id, *options)
+        assert done.exit_code == code, done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code in (EX_OK, EX_DIFFERENT) else done.stderr
+
+
+@pytest.fixture(autouse=True)
+def settings(stack: ThreadedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_are(monkeypatch, tmp_path, stack.stack.env)
 
 
 @pytest.fixture
@@ -108,16 +111,14 @@ def test_a_stored_value_that_is_no_workflow_is_one_line(finished: Shown) -> None
 
 
 @pytest.mark.parametrize("name", ["show", "replay"])
-def test_a_job_that_is_not_finished_says_its_status_and_what_to_do(
-    stack: ThreadedStack, tmp_path: Path, name: str
-) -> None:
+def test_a_job_that_is_not_finished_says_its_status_and_what_to_do(stack: ThreadedStack, name: str) -> None:
     pending, failed = stack.submit("first "), stack.submit("second ")
     stack.psql(f"update {JOBS} set run_at = now() + interval '1 hour' where id = '{pending[0]}'")
     stack.psql("select public.claim_workflow_jobs('w')")
     stack.psql(f"select public.settle_workflow_job('{failed[0]}', 1, 'failed')")
     for (job_id,), words in ((pending, "is pending: it has no workflow. Wait for it: consumer status"),
                              (failed, "is failed: it has no workflow. Start it again: consumer retry")):  # fmt: skip
-        done = run_consumer(name, job_id, env=stack.stack.env, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (EX_DATAERR, f"consumer: job {job_id} {words} {job_id}\n")
-    gone = run_consumer(name, "job_0_none", env=stack.stack.env, cwd=tmp_path)
-    assert (gone.returncode, "job_0_none" in gone.stderr) == (EX_NOINPUT, True)
+        done = consumer(name, job_id)
+        assert (done.exit_code, done.stderr) == (EX_DATAERR, f"consumer: job {job_id} {words} {job_id}\n")
+    gone = consumer(name, "job_0_none")
+    assert (gone.exit_code, "job_0_none" in gone.stderr) == (EX_NOINPUT, True)

@@ -145,7 +145,7 @@ def test_a_delayed_job_starts_by_its_own_deadline(stack: ThreadedStack, tmp_path
 
 def test_a_deaf_feed_is_noticed_and_the_job_is_claimed(stack: ThreadedStack, tmp_path: Path) -> None:
     newest = "select (info->>'missed_events')::int > 0 from public.workflow_workers order by started_at desc limit 1"
-    with running_worker(stack.stack.env, tmp_path, HEARTBEAT_SECONDS="1", MISSED_EVENT_GRACE="1") as worker:
+    with running_worker(stack.stack.env, tmp_path, HEARTBEAT_SECONDS="1", MISSED_EVENT_GRACE="0.001") as worker:
         stack.stack.realtime.deaf = True
         try:
             stack.submit("unheard ")

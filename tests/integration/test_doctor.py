@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner, Result
-from loguru import logger
+from click.testing import Result
 
 from benchmarks.instant_model import CREATED, InstantModel, _plain
 from consumer import doctor_host, doctor_models, doctor_realtime
 from consumer.checkup import Check, Finding, examine, exit_code, ok
-from consumer.cli import main
 from consumer.doctor import diagnose
 from devstack.keys import Keys
+from tests.commands import consumer, settings_are
 from tests.conftest import ROOT
 from tests.engine import until
 from tests.processes import run_consumer
-from tests.redis_server import RedisServer
+from tests.redis_server import redis_server
 from tests.stacks import ThreadedStack, threaded_stack
 from tests.wall_clock import HERE, shifted
 
@@ -73,14 +72,9 @@ def project() -> Iterator[ThreadedStack]:
 @pytest.fixture(autouse=True)
 def settings(project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The project's, and nothing else; at the end nothing is left of any check."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HTTP_LISTEN", "REDIS_URL", "WORKER_API_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in project.stack.env.items():
-        monkeypatch.setenv(name, value)
+    settings_are(monkeypatch, tmp_path, project.stack.env)
     model_of(project).reset()
     yield
-    logger.remove()
     assert project.psql(f"select (select count(*) from {WORKERS}) + (select count(*) from {JOBS})") == "0"
 
 
@@ -90,7 +84,7 @@ def model_of(project: ThreadedStack) -> DescribedModel:
 
 
 def doctor(*options: str) -> Result:
-    return CliRunner().invoke(main, ["doctor", *options], prog_name="consumer")
+    return consumer("doctor", *options)
 
 
 class Found(NamedTuple):
@@ -214,6 +208,11 @@ DAMAGES: dict[str, tuple[str, str, str, str, list[str]]] = {
         f"create policy everybody on {JOBS} for select using (true)", f"drop policy everybody on {JOBS}",
         "rls", "warning", ["everybody"],
     ),
+    "an invalid index": (
+        "update pg_index set indisvalid = false where indexrelid = 'public.workflow_events_of_job'::regclass",
+        "update pg_index set indisvalid = true where indexrelid = 'public.workflow_events_of_job'::regclass",
+        "storage", "warning", ["invalid: public.workflow_events_of_job", "reindex index"],
+    ),
     "no broadcasts": (
         "alter function realtime.send(jsonb, text, text, boolean) rename to sent",
         "alter function realtime.sent(jsonb, text, text, boolean) rename to send",
@@ -230,7 +229,7 @@ def test_what_is_wrong_in_the_database_is_named(project: ThreadedStack, name: st
         said = found("--no-load")
     finally:
         project.psql(mend, user="supabase_admin")
-    assert said.of[check]["status"] == status, said.of
+    assert said.names(status) == [check]
     assert said.code == (EX_CONFIG if status == "failed" else 0)
     text = f"{said.of[check]['found']}. {said.of[check]['advice']}"
     assert [word for word in words if word not in text] == [], text
@@ -353,17 +352,14 @@ def test_a_redis_that_is_away_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9")
     said = found("--no-load")
     assert (said.code, said.names("warning")) == (0, ["redis"])
+    assert said.of["redis"]["found"].startswith("REDIS_URL: ")
     assert "as without REDIS_URL" in said.of["redis"]["advice"]
 
 
 def test_a_redis_that_works_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = RedisServer(tmp_path)
-    server.start()
-    try:
+    with redis_server(tmp_path) as server:
         monkeypatch.setenv("REDIS_URL", server.url)
         assert found("--no-load").of["redis"]["status"] == "ok"
-    finally:
-        server.kill()
 
 
 def test_a_package_of_another_version_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

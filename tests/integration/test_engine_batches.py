@@ -125,12 +125,21 @@ def working(parts: Engine) -> bool:
     return len(parts.runner.running) == 4
 
 
+async def completed_by_real_models(parts: Engine, *job_ids: str) -> None:
+    async def over() -> bool:
+        return all([(await parts.row(job_id))["status"] == "completed" for job_id in job_ids])
+
+    await until("all are completed", over, moves=parts.moves)
+
+
 async def test_real_models_that_do_not_fit_together_are_loaded_once_per_batch(stack: ThreadedStack) -> None:
     server = ModelServer(max_loaded=1)
     await server.start()
     try:
         async with engine(stack, ollama_url=server.url, batch=2, lease_seconds=60) as parts:
-            await completed(parts, *[await parts.submit() for _ in range(2)])
+            ids = [await parts.submit() for _ in range(2)]
+            parts.ring()
+            await completed_by_real_models(parts, *ids)
             assert [parts.bench.speeds[model].loads for model in (ANALYZE, GENERATE)] == [1, 1]
             assert not parts.lanes.both_fit
     finally:
@@ -145,9 +154,8 @@ async def test_real_models_that_fit_together_work_side_by_side(stack: ThreadedSt
             # The second load shows that both fit; then the third is analysed while the second is generated.
             ids = [await parts.submit() for _ in range(3)]
             parts.ring()
-            await until("both models are at work", lambda: len(parts.lanes.in_use) == 2, timeout=120)
-            for job_id in ids:
-                await parts.ended(job_id)
+            await until("both models are at work", lambda: len(parts.lanes.in_use) == 2, moves=parts.moves)
+            await completed_by_real_models(parts, *ids)
             assert parts.lanes.both_fit
             assert sum(parts.bench.speeds[model].loads for model in (ANALYZE, GENERATE)) == 2
     finally:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from consumer.claims import Taken
+from consumer.errand import Errand
 from consumer.errors import StoreUnavailable
 from tests.engine import JOBS, Engine, engine, until
 from tests.stacks import ThreadedStack
@@ -97,6 +99,27 @@ async def test_a_poll_takes_what_is_claimable_and_slots_allow(stack: ThreadedSta
         parts.model.hold.set()
         for job_id in ids:
             await parts.ended(job_id)
+
+
+async def test_each_claimed_job_is_counted_once(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        await parts.finished()
+        assert await parts.dispatcher.poll() == Taken()
+        assert parts.dispatcher.claims == 1
+
+
+async def test_a_refused_claim_ends_the_errand_and_says_why_once_its_job_has_ended(stack: ThreadedStack) -> None:
+    async with engine(stack, slots=2) as parts:
+        running = await held(parts)
+        errand = Errand()
+        parts.net.answer(CLAIM, httpx.Response(403, json={"code": "42501", "message": "permission denied"}))
+        work = asyncio.create_task(errand.run(parts.dispatcher))
+        await until("it is refused", lambda: errand.lost)
+        assert not work.done()
+        parts.model.hold.set()  # type: ignore[union-attr]
+        await work
+        assert (await parts.row(running))["status"] == "completed"
+    assert "permission denied" in str(errand.lost)
 
 
 async def test_polls_and_doorbells_at_once_take_no_more_than_there_are_slots(stack: ThreadedStack) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from consumer.counters import PREFIX, Counters
 from consumer.errors import StoreUnavailable
 from tests.engine import engine, until
 from tests.stacks import ThreadedStack
@@ -53,6 +55,22 @@ async def test_a_lost_settle_reply_is_repeated_and_the_job_ends_once(stack: Thre
         assert not parts.lines("job refused")
         assert await parts.events(job_id) == ["claimed", "completed"]
     assert [line["message"] for line in row["progress_logs"]].count("Workflow completed") == 1
+
+
+async def test_a_renewal_that_meets_the_attempts_own_end_is_no_lost_lease(stack: ThreadedStack) -> None:
+    async with engine(stack) as parts:
+        counters = Counters()
+        parts.runner._bench = replace(parts.bench, observer=counters)
+        gate = parts.net.hold_reply(SETTLE)
+        job_id = await parts.submit()
+        parts.ring()
+        await gate.reached.wait()
+        renewals = parts.net.answered(RENEW)
+        parts.runner.look()
+        await until("the renewal was answered", lambda: parts.net.answered(RENEW) > renewals)
+        gate.open.set()
+        await parts.ended(job_id)
+        assert counters.registry.get_sample_value(f"{PREFIX}_lease_losses_total") == 0
 
 
 async def test_an_outcome_is_kept_while_the_database_is_away(stack: ThreadedStack) -> None:

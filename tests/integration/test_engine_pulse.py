@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from consumer.claims import Taken
 from consumer.heartbeat import Rhythm
 from consumer.reconciler import Reconciler
 from tests.engine import JOBS, engine, until
@@ -123,6 +124,22 @@ async def test_the_heartbeat_names_the_next_deadline(stack: ThreadedStack) -> No
         stack.stack.realtime.deaf = False
         await ears.heartbeat.beat()
         await ears.parts.ended(job_id)
+
+
+@pytest.mark.parametrize("older", [HEARTBEAT, RECONCILE])
+async def test_an_answer_that_was_asked_for_before_a_claims_does_not_clear_its_deadline(
+    stack: ThreadedStack, older: str
+) -> None:
+    async with hearing(stack, Rhythm(canary=0.1)) as ears:
+        stack.stack.realtime.deaf = True
+        gate = ears.parts.net.hold_reply(older)
+        asking = asyncio.create_task(ears.heartbeat.beat() if older == HEARTBEAT else ears.reconciler.run())
+        await gate.reached.wait()
+        job_id = await ears.parts.submit(run_at=await ears.parts.db.fetchval("select now() + interval '2 seconds'"))
+        assert await ears.parts.dispatcher.poll() == Taken()
+        gate.open.set()
+        await ears.parts.ended(job_id)
+        asking.cancel()
 
 
 async def test_gaps_during_a_reconcile_are_one_more_and_each_later_gap_is_one(stack: ThreadedStack) -> None:

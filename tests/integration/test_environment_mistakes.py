@@ -1,6 +1,6 @@
 """What surrounds the worker, one part missing or wrong at a time: exit code and one line that names the way out.
 
-In this process, but where the process is the point. More of them, by settings: tests/acceptance/test_setup_errors.py.
+In this process, but where the process is the point. As processes: tests/acceptance/test_setup_errors.py.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from loguru import logger
 
-from consumer.cli import main
 from consumer.ollama_client import OllamaClient
+from devstack.keys import Keys
+from tests.commands import consumer, settings_are
 from tests.processes import environment
 from tests.stacks import ThreadedStack, threaded_stack
 
-EX_UNAVAILABLE, EX_CONFIG, EX_USAGE = 69, 78, 2
+EX_UNAVAILABLE, EX_CONFIG = 69, 78
 WORKERS = "public.workflow_workers"
 HEARTBEAT = "public.heartbeat_workflow_worker"
+RELOAD = "; notify pgrst, 'reload schema'"
 FULL = """
   create function public.full_disk() returns trigger language plpgsql as
   $$ begin raise exception 'could not extend file' using errcode = '53100'; end $$;
@@ -38,19 +38,13 @@ def project() -> Iterator[ThreadedStack]:
 
 
 @pytest.fixture(autouse=True)
-def settings(project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    for name in ("HTTP_LISTEN", "REDIS_URL", "WORKER_API_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in project.stack.env.items():
-        monkeypatch.setenv(name, value)
-    yield
-    logger.remove()
+def settings(project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings_are(monkeypatch, tmp_path, project.stack.env)
 
 
 def one_line(code: int, *words: str, arguments: tuple[str, ...] = ("run",)) -> None:
     """What `consumer …` says, which must be one line, with all these words."""
-    done = CliRunner().invoke(main, list(arguments), prog_name="consumer")
+    done = consumer(*arguments)
     # the embedded project logs into the same stream
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert (done.exit_code, len(lines)) == (code, 1), done.output
@@ -58,6 +52,11 @@ def one_line(code: int, *words: str, arguments: tuple[str, ...] = ("run",)) -> N
 
 
 DAMAGES: dict[str, tuple[str, str, int, list[str]]] = {
+    "migrations are missing": (
+        f"alter function {HEARTBEAT} rename to gone" + RELOAD,
+        "alter function public.gone rename to heartbeat_workflow_worker" + RELOAD,
+        EX_CONFIG, ["lacks the consumer's tables and functions", "supabase db push"],
+    ),
     "rights are missing": (
         f"revoke execute on function {HEARTBEAT} from service_role",
         f"grant execute on function {HEARTBEAT} to service_role",
@@ -105,10 +104,11 @@ def test_without_a_name_server_the_host_is_named(variable: str, way_out: str, mo
     ("variable", "value", "code", "words"),
     [
         ("SUPABASE_URL", lambda s: f"{s.stack.url}/rest/v1", EX_CONFIG, ["does not answer like a Supabase", "Check"]),
+        ("SUPABASE_URL", lambda s: s.stack.ollama_url, EX_CONFIG, ["does not answer like a Supabase"]),
         ("SUPABASE_URL", lambda s: s.stack.url.replace("http", "https"), EX_UNAVAILABLE, ["no usable answer"]),
         ("OLLAMA_LOCAL_URL", lambda s: s.stack.url, EX_UNAVAILABLE, ["OLLAMA_LOCAL_URL", "no Ollama"]),
     ],
-    ids=["a path too much", "TLS where there is none", "somebody else's server"],
+    ids=["a path too much", "no project", "TLS where there is none", "somebody else's server"],
 )  # fmt: skip
 def test_a_url_that_leads_elsewhere_is_named(
     project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, variable: str,
@@ -118,10 +118,32 @@ def test_a_url_that_leads_elsewhere_is_named(
     one_line(code, variable, *words)
 
 
+@pytest.mark.parametrize("key", ["sb_secret_wrong", Keys.fresh().service_role], ids=["secret key", "JWT"])
+def test_another_projects_key_is_named(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", key)
+    one_line(EX_CONFIG, "SUPABASE_SERVICE_ROLE_KEY", "refuses this key")
+
+
+def test_a_model_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_LOCAL_URL", "http://127.0.0.1:9")
+    one_line(EX_UNAVAILABLE, "OLLAMA_LOCAL_URL", "ollama serve")
+
+
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         one_line(EX_UNAVAILABLE, "HTTP_LISTEN", place, "choose another port", arguments=("run", "--http", place))
+
+
+def test_other_machines_may_reach_it_only_with_a_token_and_by_an_address_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in ("0.0.0.0:0", "[::]:0"):
+        words = ("WORKER_API_TOKEN: is not set", place, "16 or more characters")
+        one_line(EX_CONFIG, *words, arguments=("run", "--http", place))
+    monkeypatch.setenv("WORKER_API_TOKEN", "not-a-secret-0123456789")
+    place = "192.0.2.1:8001"
+    one_line(EX_CONFIG, place, "Choose an address of this machine", arguments=("run", "--http", place))
 
 
 def test_a_worker_that_did_not_begin_leaves_no_row_behind(
@@ -143,7 +165,7 @@ def process(*arguments: str, cwd: Path, close: str = "", **env: str) -> subproce
 
 def test_a_dotenv_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("/proc/self/mem")
-    one_line(EX_CONFIG, ".env: cannot be read (Input/output error). Let this user read it, or remove it.")
+    one_line(EX_CONFIG, ".env: cannot be read (Input/output error). Let this user read it, or do without it.")
 
 
 def test_in_a_bare_locale_and_a_folder_that_cannot_be_written_everything_can_be_said() -> None:
@@ -165,8 +187,3 @@ def test_a_model_server_that_accepts_and_says_nothing_is_given_up(monkeypatch: p
         monkeypatch.setenv("OLLAMA_LOCAL_URL", url)
         monkeypatch.setattr(OllamaClient.ask, "__defaults__", (None, 0.2))
         one_line(EX_UNAVAILABLE, "OLLAMA_LOCAL_URL", url, "did not answer within 0.2 s", "Is `ollama serve` running?")
-
-
-@pytest.mark.parametrize("name", ["nonsense", "--nonsense"])
-def test_what_is_no_command_is_a_usage_error(name: str) -> None:
-    assert CliRunner().invoke(main, [name], prog_name="consumer").exit_code == EX_USAGE

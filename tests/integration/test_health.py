@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import pytest
 from benchmarks.instant_model import InstantModel
 from consumer import worker as worker_module
 from consumer.app import build_ollama
-from consumer.heartbeat import Rhythm
 from consumer.hosts import Place
 from consumer.http import Face
 from consumer.recovery import Ladder
@@ -101,6 +100,20 @@ class Patient:
         assert found["status"] in ("degraded", "unhealthy")
         return found
 
+    @asynccontextmanager
+    async def deaf(self, stack: ThreadedStack) -> AsyncIterator[None]:
+        """Realtime says nothing, which the canary tells soon: at other times a busy machine must not look deaf."""
+        heartbeat, usual = self.worker.heartbeat, self.worker.heartbeat._rhythm
+        heartbeat._rhythm = replace(usual, canary=1.0)
+        beats = self.net.answered(HEARTBEAT)
+        await until("a beat that waits less", lambda: self.net.answered(HEARTBEAT) > beats + 1)
+        stack.stack.realtime.deaf = True
+        try:
+            yield
+        finally:
+            stack.stack.realtime.deaf = False
+            heartbeat._rhythm = usual
+
     async def well(self) -> None:
         """Until it is healthy."""
 
@@ -117,7 +130,6 @@ class Patient:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What waits for seconds by design waits for less, and no `.env` is about."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker_module, "Rhythm", partial(Rhythm, canary=0.4))
     monkeypatch.setattr(worker_module, "Ladder", partial(Ladder, first_pause=0.05, longest_pause=0.1, look=0.01))
 
 
@@ -235,14 +247,11 @@ async def test_a_publication_without_our_table(stack: ThreadedStack, patient: Pa
 
 
 async def test_a_realtime_that_is_deaf(stack: ThreadedStack, patient: Patient) -> None:
-    stack.stack.realtime.deaf = True
-    try:
+    async with patient.deaf(stack):
         said = await patient.says(
             "realtime: jobs are found by heartbeat only", "the canary did not come", "consumer doctor"
         )
         assert (said["status"], said["database"]["ok"]) == ("degraded", True)
-    finally:
-        stack.stack.realtime.deaf = False
 
 
 async def test_a_model_that_is_missing(stack: ThreadedStack, patient: Patient) -> None:
@@ -327,7 +336,7 @@ async def _let_go(model: SickModel) -> None:
 def test_a_clock_that_is_off(stack: ThreadedStack, tmp_path: Path, by: str, code: int, words: str) -> None:
     env = stack.stack.env | shifted(by)
     with running("run", "--http", "127.0.0.1:0", env=env, cwd=tmp_path) as process:
-        url = json.loads(process.wait_for("answering on"))["message"].split()[-1]
+        url = process.address()
         process.wait_for("ready: waiting for jobs")
 
         def told() -> str:
@@ -353,10 +362,24 @@ async def test_while_all_is_well_the_schema_is_looked_at_once(stack: ThreadedSta
     beats = patient.net.answered(HEARTBEAT)
     await until("two more heartbeats", lambda: patient.net.answered(HEARTBEAT) > beats + 1)
     assert len(patient.net.of(INSPECT)) == 1
-    stack.stack.realtime.deaf = True
-    try:
+    async with patient.deaf(stack):
         await patient.says("realtime: ")
-    finally:
-        stack.stack.realtime.deaf = False
     await patient.well()
     assert len(patient.net.of(INSPECT)) == 2
+
+
+async def test_another_process_of_the_same_name(stack: ThreadedStack, patient: Patient) -> None:
+    url, key = stack.stack.url, stack.stack.keys.secret
+    async with aclosing(await faulty_store(url, key, FaultyTransport(), worker_id="patient")) as twin:
+
+        async def told() -> bool:
+            await twin.heartbeat({"hostname": "gpu-2", "pid": 4711})
+            said = await patient.health()
+            return any("process 4711 on gpu-2 is called 'patient', too" in each for each in said["warnings"])
+
+        await until("it tells of the other one", told)
+
+    async def forgotten() -> bool:
+        return not (await patient.health())["warnings"]
+
+    await until("the other one is forgotten", forgotten)

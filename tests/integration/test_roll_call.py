@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from consumer.cli import main
+from tests.commands import consumer, settings_are
 from tests.processes import running
 from tests.stacks import ThreadedStack, threaded_stack
 from tests.waiting import eventually
@@ -32,16 +32,12 @@ def project() -> Iterator[ThreadedStack]:
 @pytest.fixture(autouse=True)
 def settings(project: ThreadedStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The project's, and no worker."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("HTTP_LISTEN", "WORKER_API_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in project.stack.env.items():
-        monkeypatch.setenv(name, value)
+    settings_are(monkeypatch, tmp_path, project.stack.env)
     project.psql(f"delete from {WORKERS}", user="supabase_admin")
 
 
 def health(*options: str) -> Result:
-    return CliRunner().invoke(main, ["health", *options], prog_name="consumer")
+    return consumer("health", *options)
 
 
 def row(project: ThreadedStack, name: str, info: dict[str, object], seen: str = "0 s") -> None:
@@ -83,7 +79,7 @@ def test_each_worker_is_told_by_its_row_and_one_that_is_not_well_by_its_reasons(
 def listening(project: ThreadedStack, tmp_path: Path) -> Iterator[str]:
     env = {**project.stack.env, "WORKER_ID": "it-1", "WORKER_API_TOKEN": TOKEN, "HEARTBEAT_SECONDS": "1"}
     with running("run", "--http", "127.0.0.1:0", env=env, cwd=tmp_path) as process:
-        url = json.loads(process.wait_for("answering on"))["message"].split()[-1]
+        url = process.address()
         process.wait_for("ready: waiting for jobs")
         yield url
 

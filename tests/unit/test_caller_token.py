@@ -83,6 +83,11 @@ async def test_a_users_token_is_accepted(key: Any, algorithm: str, kid: str | No
     assert token not in repr(caller)
 
 
+async def test_a_user_is_known_by_the_id_that_the_database_writes() -> None:
+    shouted = USER.replace("1111", "aBcD")
+    assert (await Project().tokens().caller(f"Bearer {signed(sub=shouted)}")).user_id == shouted.lower()
+
+
 WRONG: list[tuple[str, str, str]] = [
     ("rubbish", "rubbish", "not valid"),
     ("half_a_token", signed()[:-20], "not valid"),
@@ -92,6 +97,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("no_expiry", signed(exp=None), "not valid"),
     ("not_yet_valid", signed(nbf=time.time() + 3600), "not valid"),
     ("no_user", signed(sub=None), "not valid"),
+    ("a_subject_that_is_no_user", signed(sub="nobody"), "no user id"),
+    ("an_empty_subject", signed(sub=""), "no user id"),
     ("wrong_audience", signed(aud="other"), "audience"),
     ("no_audience", signed(aud=None), "not valid"),
     ("the_services_role", signed(role="service_role"), "role"),

@@ -10,18 +10,14 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from consumer.cli import main
 from consumer.cli.common import parse_since
 from consumer.sysexits import EX_CONFIG, EX_DATAERR, EX_NOINPUT, EX_USAGE
+from tests.commands import consumer, settings_are
 from tests.unit.handlers_kit import answer, job, slack, workflow_of
 
 COMMANDS = sorted(main.commands)
-
-
-def run(*arguments: str, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(main, list(arguments), input=stdin, prog_name="consumer")
 
 
 @pytest.fixture
@@ -31,9 +27,7 @@ def valid() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    settings_are(monkeypatch, tmp_path, {})
 
 
 def test_these_are_the_commands() -> None:
@@ -47,7 +41,7 @@ def test_these_are_the_commands() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_every_command_has_help_with_an_example_of_itself(name: str, flag: str) -> None:
-    done = run(name, flag)
+    done = consumer(name, flag)
     assert done.exit_code == 0
     assert main.commands[name].callback.__doc__
     after = done.output.partition("Example:\n")[2]
@@ -62,14 +56,14 @@ def test_every_option_says_what_it_does(name: str) -> None:
 
 
 def test_the_group_lists_every_command_with_a_sentence() -> None:
-    output = run("--help").output
+    output = consumer("--help").output
     for name in COMMANDS:
         (line,) = [line for line in output.splitlines() if line.strip().startswith(f"{name} ")]
         assert len(line.split()) > 3
 
 
 def test_the_version_is_told() -> None:
-    assert "version" in run("--version").output
+    assert "version" in consumer("--version").output
 
 
 @pytest.mark.parametrize(
@@ -99,7 +93,7 @@ def test_the_version_is_told() -> None:
     ],
 )
 def test_a_usage_error_names_what_is_wrong(arguments: list[str], word: str) -> None:
-    done = run(*arguments)
+    done = consumer(*arguments)
     assert done.exit_code == EX_USAGE
     assert word in done.stderr
     assert "Traceback" not in done.output
@@ -131,7 +125,7 @@ MISTAKES = dict(mistakes())
 
 @pytest.mark.parametrize("arguments", MISTAKES.values(), ids=MISTAKES)
 def test_a_wrong_argument_is_one_line_that_leads_to_the_help(arguments: list[str]) -> None:
-    done = run(*arguments)
+    done = consumer(*arguments)
     (line,) = done.stderr.splitlines()
     assert (done.exit_code, done.stdout) == (EX_USAGE, ""), done.output
     assert line.startswith("consumer: ")
@@ -140,7 +134,7 @@ def test_a_wrong_argument_is_one_line_that_leads_to_the_help(arguments: list[str
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
 def test_what_is_no_command_is_one_line(arguments: list[str]) -> None:
-    done = run(*arguments)
+    done = consumer(*arguments)
     assert (done.exit_code, done.stderr.count("\n")) == (EX_USAGE, 1)
     assert done.stderr.endswith("See: consumer --help\n")
 
@@ -152,7 +146,7 @@ NEEDING_SETTINGS = [["run"], ["submit", "x"], ["submit", "x", "--wait"], ["statu
 
 @pytest.mark.parametrize("arguments", NEEDING_SETTINGS)
 def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> None:
-    done = run(*arguments)
+    done = consumer(*arguments)
     assert done.exit_code == EX_CONFIG
     assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
         ["consumer", " SUPABASE_URL"],
@@ -163,7 +157,7 @@ def test_without_settings_each_line_names_one_variable(arguments: list[str]) -> 
 @pytest.mark.parametrize("name", ["status", "cancel", "retry", "watch"])
 @pytest.mark.parametrize("job_id", ["", "no such job", "x" * 65, "caf\udce9"])
 def test_what_can_be_no_jobs_id_is_named_without_asking_the_database(name: str, job_id: str) -> None:
-    done = run(name, job_id)
+    done = consumer(name, job_id)
     assert done.exit_code == EX_NOINPUT
     assert done.stderr == f"consumer: there is no job {job_id!r}. Check the id.\n"
 
@@ -185,7 +179,7 @@ def test_since_takes_a_duration_or_a_time(text: str, meant: datetime | timedelta
 @pytest.mark.parametrize(("text", "word"), [("{", "is not JSON"), ("[]", "must hold a JSON object")])
 def test_a_workflow_file_that_is_none_is_named(tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "w.json").write_text(text)
-    done = run("submit", "x", "--mode", "edit", "--current-workflow", "w.json")
+    done = consumer("submit", "x", "--mode", "edit", "--current-workflow", "w.json")
     assert done.exit_code == EX_DATAERR
     assert done.stderr.startswith("consumer: --current-workflow: w.json")
     assert word in done.stderr
@@ -195,14 +189,14 @@ def test_a_valid_workflow_is_accepted_from_a_file_and_from_standard_input(
     tmp_path: Path, valid: dict[str, Any]
 ) -> None:
     (tmp_path / "w.json").write_text(json.dumps(valid))
-    for done in (run("validate", "w.json"), run("validate", "-", stdin=json.dumps(valid))):
+    for done in (consumer("validate", "w.json"), consumer("validate", "-", stdin=json.dumps(valid))):
         assert (done.exit_code, done.stdout) == (0, "")
         assert done.stderr.endswith(": valid\n")
 
 
 def test_violations_are_listed_one_per_line(valid: dict[str, Any]) -> None:
     valid["edges"] = []
-    done = run("validate", "-", stdin=json.dumps(valid))
+    done = consumer("validate", "-", stdin=json.dumps(valid))
     assert done.exit_code == EX_DATAERR
     (line,) = done.stdout.splitlines()
     assert " ".join(line.split()) == (
@@ -214,7 +208,7 @@ def test_violations_are_listed_one_per_line(valid: dict[str, Any]) -> None:
 
 def test_violations_as_json_are_data_for_programs(valid: dict[str, Any]) -> None:
     valid["nodes"][1]["type"] = "nonsense"
-    done = run("validate", "-", "--json", stdin=json.dumps(valid))
+    done = consumer("validate", "-", "--json", stdin=json.dumps(valid))
     found = json.loads(done.stdout)
     assert done.exit_code == EX_DATAERR
     assert "UNKNOWN_NODE_TYPE" in {violation["code"] for violation in found}
@@ -223,35 +217,35 @@ def test_violations_as_json_are_data_for_programs(valid: dict[str, Any]) -> None
 
 def test_warnings_are_listed_and_leave_the_workflow_valid(valid: dict[str, Any]) -> None:
     valid["nodes"][1]["config"]["colour"] = "red"
-    done = run("validate", "-", stdin=json.dumps(valid))
+    done = consumer("validate", "-", stdin=json.dumps(valid))
     assert done.exit_code == 0
     assert done.stdout.split()[:3] == ["UNKNOWN_CONFIG_KEY", "/nodes/1/config/colour", "warning:"]
     assert done.stderr.endswith(": valid, 1 warning(s)\n")
-    (found,) = json.loads(run("validate", "-", "--json", stdin=json.dumps(valid)).stdout)
+    (found,) = json.loads(consumer("validate", "-", "--json", stdin=json.dumps(valid)).stdout)
     assert found["severity"] == "warning"
 
 
 def test_errors_and_warnings_are_counted_apart(valid: dict[str, Any]) -> None:
     valid["nodes"][1]["config"] = {"colour": "red"}
-    done = run("validate", "-", stdin=json.dumps(valid))
+    done = consumer("validate", "-", stdin=json.dumps(valid))
     assert done.exit_code == EX_DATAERR
     assert done.stderr.endswith(": 1 violation(s), 1 warning(s)\n")
 
 
 def test_keys_of_the_file_do_not_steer_the_terminal(valid: dict[str, Any]) -> None:
     valid["\x1b[2Jgone"] = 1
-    assert "\x1b" not in run("validate", "-", stdin=json.dumps(valid)).output
+    assert "\x1b" not in consumer("validate", "-", stdin=json.dumps(valid)).output
 
 
 def test_no_violations_as_json_is_an_empty_list(valid: dict[str, Any]) -> None:
-    assert json.loads(run("validate", "-", "--json", stdin=json.dumps(valid)).stdout) == []
+    assert json.loads(consumer("validate", "-", "--json", stdin=json.dumps(valid)).stdout) == []
 
 
 @pytest.mark.parametrize(
     "text", ["null", "[]", "3", '"x"', "{}", '{"nodes": 3, "edges": {}}', "[" * 100_000, "\x00", ""]
 )
 def test_anything_at_all_is_judged_without_a_traceback(text: str) -> None:
-    done = run("validate", "-", stdin=text)
+    done = consumer("validate", "-", stdin=text)
     assert done.exit_code == EX_DATAERR
     assert done.exception is None or isinstance(done.exception, SystemExit)
 
@@ -259,7 +253,7 @@ def test_anything_at_all_is_judged_without_a_traceback(text: str) -> None:
 @pytest.mark.parametrize("option", ["--config", "--current-workflow"])
 def test_a_bottomless_json_is_a_mistake_like_any_other(tmp_path: Path, option: str) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
-    done = run("submit", "x", option, "[" * 100_000 if option == "--config" else "deep.json")
+    done = consumer("submit", "x", option, "[" * 100_000 if option == "--config" else "deep.json")
     assert isinstance(done.exception, SystemExit)
     assert "is not JSON" in done.stderr
 
@@ -267,6 +261,6 @@ def test_a_bottomless_json_is_a_mistake_like_any_other(tmp_path: Path, option: s
 def test_a_prompt_that_is_not_unicode_is_not_blamed_on_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_x")
-    done = run("submit", "caf\udce9")
+    done = consumer("submit", "caf\udce9")
     assert done.exit_code != 0
     assert "SUPABASE_SERVICE_ROLE_KEY" not in done.stderr

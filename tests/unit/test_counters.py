@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,32 @@ def test_nothing_is_kept_of_an_attempt_that_has_ended() -> None:
     assert told(Begun({}), Entered(Phase.ANALYZE), Ended())._attempts == {}
 
 
-def test_a_defect_of_one_observer_is_logged_and_the_others_are_told() -> None:
-    class Broken(Observer):
-        def see(self, job: Job, event: Event) -> None:
-            raise RuntimeError("a defect")
+class Broken(Observer):
+    """Can do nothing."""
 
+    def see(self, job: Job, event: Event) -> None:
+        raise RuntimeError("a defect")
+
+    def words(self, job: Job) -> Mapping[str, str]:
+        raise RuntimeError("a defect")
+
+
+class Talking(Observer):
+    """Has a word."""
+
+    def words(self, job: Job) -> Mapping[str, str]:
+        return {"word": "heard"}
+
+
+def test_a_defect_of_one_observer_is_logged_and_the_others_are_asked_for_their_words() -> None:
+    said: list[str] = []
+    sink = logger.add(lambda line: said.append(line.record["message"]))
+    assert Observers(Broken(), Talking()).words(job()) == {"word": "heard"}
+    logger.remove(sink)
+    assert said == ["a defect of Broken over the words of its log lines"]
+
+
+def test_a_defect_of_one_observer_is_logged_and_the_others_are_told() -> None:
     said: list[str] = []
     sink = logger.add(lambda line: said.append(line.record["message"]))
     counters = Counters()

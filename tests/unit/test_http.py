@@ -14,7 +14,7 @@ import httpx
 import pytest
 from loguru import logger
 
-from consumer import http
+from consumer import http_server
 from consumer.app import build_ollama, connected
 from consumer.errors import ConfigurationError, ModelTimeout
 from consumer.hosts import Place
@@ -109,7 +109,7 @@ async def test_the_worker_goes_on_when_its_http_face_breaks(worker: Worker, monk
 
     said: list[str] = []
     sink = logger.add(lambda line: said.append(str(line)))
-    monkeypatch.setattr(http._Quiet, "main_loop", broken)
+    monkeypatch.setattr(http_server.Server, "main_loop", broken)
     async with Face(HERE, None).serving(worker.status, worker._store, Catalog.load()):
         pass
     logger.remove(sink)
@@ -119,7 +119,7 @@ async def test_the_worker_goes_on_when_its_http_face_breaks(worker: Worker, monk
 async def test_a_client_that_never_ends_its_request_loses_its_connection(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "LONGEST_CONNECTION", 0.1)
+    monkeypatch.setattr(http_server, "LONGEST_CONNECTION", 0.1)
     async with asked(worker) as client:
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: local")

@@ -51,6 +51,14 @@ def test_the_servers_words_are_quoted_and_judged(said: str, permanent: bool) -> 
     assert said in loss.reason
 
 
+def test_what_was_asked_for_is_not_repeated_at_every_try_but_the_servers_exception_is() -> None:
+    asked = '[event: INSERT, schema: public, table: jobs, filters: [{"id", "eq", "1", false}], select: nil]'
+    begun = "Unable to subscribe to changes with given parameters. An exception happened so please check your connect"
+    loss = loss_from_words(f"{begun} parameters: {asked}. Exception: ERROR P0001 (raise_exception) no such column")
+    assert f'"{begun} parameters. Exception: ERROR P0001 (raise_exception) no such column"' in loss.reason
+    assert "supabase_realtime" in loss.reason
+
+
 def test_the_words_are_found_inside_what_the_client_makes_of_a_join_error() -> None:
     error = Exception(json.dumps({"reason": "TenantNotFound: no such tenant"}))
     loss = loss_from_state("CHANNEL_ERROR", error, "joining")

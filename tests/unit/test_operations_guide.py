@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from consumer import errors
+from consumer import sysexits
 from consumer.errors import ErrorCode
 from consumer.settings import Settings
 from tests.conftest import ROOT
@@ -36,7 +36,7 @@ def test_every_error_code_has_a_row_that_says_what_to_do(code: ErrorCode) -> Non
 
 def test_every_exit_code_has_a_row() -> None:
     rows = set(re.findall(r"^\| (\d+)(?: [^|]*)? \| ", GUIDE, re.MULTILINE))
-    assert {str(value) for name, value in vars(errors).items() if name.startswith("EX_")} <= rows
+    assert {str(value) for name, value in vars(sysexits).items() if name.startswith("EX_")} <= rows
 
 
 def test_every_alert_is_in_it_and_none_that_is_not() -> None:

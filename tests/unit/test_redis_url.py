@@ -9,8 +9,8 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from consumer.app import redis_bell
 from consumer.errors import ConfigurationError
+from consumer.extras import redis_bell
 from consumer.redis_client import RedisAway, RedisClient
 from consumer.settings import Settings, load_settings
 from devstack.keys import Keys

@@ -9,6 +9,7 @@ import pytest
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings, load_settings
 from devstack.keys import Keys
+from tests.commands import settings_are
 from tests.conftest import ROOT
 
 KEYS = Keys.fresh()
@@ -17,10 +18,7 @@ GOOD = {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_SERVICE_ROLE_KEY":
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in (*GOOD, "OLLAMA_LOCAL_URL", "WORKER_ID", "REDIS_URL", "HTTP_LISTEN", "WORKER_API_TOKEN", "ENV_FILE",
-                 "CREDENTIALS_DIRECTORY"):  # fmt: skip
-        monkeypatch.delenv(name, raising=False)
+    settings_are(monkeypatch, tmp_path, {})
 
 
 def set_all(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
@@ -35,6 +33,11 @@ def test_two_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.realtime_url == "https://ref.supabase.co/realtime/v1"
     assert settings.models == {"analyze": "mistral:7b", "generate": "qwen2.5:7b"}
     assert settings.worker_concurrency == 1
+
+
+def test_a_log_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, LOG_LEVEL="debug")
+    assert load_settings().log_level == "DEBUG"
 
 
 def test_a_dotenv_file_is_read(tmp_path: Path) -> None:

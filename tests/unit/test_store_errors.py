@@ -6,7 +6,8 @@ import pytest
 from postgrest.exceptions import APIError
 
 from consumer.database import _translated
-from consumer.errors import StoreRefused, StoreUnavailable
+from consumer.errors import ServiceUnavailable, StoreRefused, StoreUnavailable
+from consumer.preflight import explained
 
 ROW = "Failing row contains (job_1, my private prompt)"
 
@@ -32,3 +33,10 @@ def test_what_stays_wrong_is_refused_with_its_code(code: str | None) -> None:
 
 def test_a_failing_row_never_gets_into_the_message() -> None:
     assert "private prompt" not in str(_translated(error("23514"), "settle"))
+
+
+@pytest.mark.parametrize("code", ["PGRST000", "PGRST001", "PGRST002", "PGRST003"])
+def test_a_project_that_answers_without_its_database_is_told_from_one_that_is_away(code: str) -> None:
+    said = explained(_translated(error(code), "heartbeat"), "https://ref.supabase.co")
+    assert isinstance(said, ServiceUnavailable)
+    assert f"https://ref.supabase.co answers, but its database does not ({code})" in str(said)

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from consumer.cli import main
 from consumer.unit import Unit
+from tests.commands import consumer
 from tests.conftest import ROOT
 from tests.debian import program
 from tests.processes import environment
@@ -22,15 +21,11 @@ NAMES = {False: "workflow-consumer.service", True: "workflow-consumer@.service"}
 EXPOSURE = 1.5
 
 
-def printed(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["unit", *arguments], prog_name="consumer")
-
-
 @pytest.mark.parametrize("template", [False, True])
 def test_the_unit_in_deploy_is_the_one_that_is_printed_for_the_installers_paths(template: bool) -> None:
     text = Unit(PROGRAM, template=template).text()
     assert (ROOT / "deploy" / NAMES[template]).read_text() == text
-    said = printed(*["--template"] * template, "--program", str(PROGRAM)).stdout
+    said = consumer("unit", *["--template"] * template, "--program", str(PROGRAM)).stdout
     assert re.sub(r"^ProtectHome=.*$", "ProtectHome=yes", said, flags=re.MULTILINE) == text
 
 
@@ -38,7 +33,7 @@ def test_the_unit_in_deploy_is_the_one_that_is_printed_for_the_installers_paths(
 def test_systemd_takes_it_without_a_word_and_finds_it_shut(tmp_path: Path, options: list[str]) -> None:
     analyze = program("systemd-analyze")
     unit = tmp_path / NAMES["--template" in options]
-    unit.write_text(printed(*options, "--program", "/usr/bin/true").stdout)
+    unit.write_text(consumer("unit", *options, "--program", "/usr/bin/true").stdout)
     verified = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
     looked = subprocess.run(
@@ -49,7 +44,9 @@ def test_systemd_takes_it_without_a_word_and_finds_it_shut(tmp_path: Path, optio
 
 
 def test_the_paths_and_the_user_of_this_installation_are_in_it() -> None:
-    said = printed("--user", "flow", "--env-file", "/srv/env", "--key-file", "/srv/key", "--program", "/srv/consumer")
+    said = consumer(
+        "unit", "--user", "flow", "--env-file", "/srv/env", "--key-file", "/srv/key", "--program", "/srv/consumer"
+    )
     lines = said.stdout.splitlines()
     assert "DynamicUser=yes" not in lines
     assert {
@@ -86,13 +83,13 @@ def test_what_it_starts_is_never_hidden_from_it(program: str, needed: str, hidde
     ],
 )
 def test_what_a_unit_cannot_hold_is_refused_by_name(option: str, value: str, word: str) -> None:
-    done = printed(option, value)
+    done = consumer("unit", option, value)
     assert done.exit_code == 2
     assert option in done.stderr
     assert word in done.stderr
 
 
 def test_two_workers_of_the_template_have_names_of_their_own_and_settings_of_their_own() -> None:
-    lines = printed("--template").stdout.splitlines()
+    lines = consumer("unit", "--template").stdout.splitlines()
     wanted = ["WORKER_ID=%l-%i", "/etc/workflow-consumer/env", "-/etc/workflow-consumer/env.%i"]
     assert [line.partition("=")[2] for line in lines if line.startswith("Environment")] == wanted

@@ -531,12 +531,12 @@ CREATE FUNCTION workflow_private.backlog(p_now timestamp with time zone) RETURNS
     AS $$
   select jsonb_build_object(
     'claimable', (select count(*) from (select from public.workflow_generation_jobs j
-                  where j.status = 'pending' and j.run_at <= p_now limit 1000) capped),
+                  where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1000) capped),
     'oldest_claimable_seconds', (select extract(epoch from p_now - j.run_at)::double precision
                   from public.workflow_generation_jobs j
                   where j.status = 'pending' and j.run_at <= p_now order by j.run_at limit 1),
     'delayed', (select count(*) from (select from public.workflow_generation_jobs j
-                where j.status = 'pending' and j.run_at > p_now limit 1000) capped),
+                where j.status = 'pending' and j.run_at > p_now order by j.run_at limit 1000) capped),
     'next_due_in', workflow_private.next_due_in(p_now))
 $$;
 ALTER FUNCTION workflow_private.backlog(p_now timestamp with time zone) OWNER TO postgres;
@@ -780,7 +780,10 @@ begin
       select e.at, c.priority, c.fair_rank, c.created_at, c.id
       from (select k.job_id, k.at from public.workflow_job_events k
             where k.kind = 'claimed' order by k.at desc limit 32) e
-      join public.workflow_generation_jobs c on c.id = e.job_id
+      -- not a plain join: with wrong statistics all of the table is read for each of the 32
+      cross join lateral (select j.* from public.workflow_generation_jobs j
+                          where j.id >= e.job_id order by j.id limit 1) c
+      where c.id = e.job_id
     ), head as (
       select j.id, j.priority, j.fair_rank, j.created_at, j.run_at,
         workflow_private.next_step(j.checkpoint) = p_prefer as fits,
