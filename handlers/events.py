@@ -15,6 +15,7 @@ _FAILS = (
 )
 FAILURE = "|".join(
     (
+        rf"\b(?:goes|went|is) wrong (?:in|with) (?:an?|any|one|our|my|the)(?: \w+){{0,3}} {_FLOW}\b",
         (
             rf"\b(?:an?|any|another|other|the|our|my|some|one|every|each|which"
             rf"|of)(?: \w+){{0,3}}? {_FLOW} (?:\w+ ){{0,2}}?{_FAILS}\b"
@@ -92,6 +93,7 @@ CALLED = "|".join(
 _OURS = r"(?:our|my|this|the|a|an|us at|your)"
 WEBHOOK = "|".join(
     (
+        r"\b(?:notifies|informs|alerts|tells) (?:us|me)\b|\blets (?:us|me) know\b",
         r"(?<!slack )(?<!discord )(?<!teams )(?<![a-z0-9_-])webhooks?(?![a-z0-9_-])",
         (
             r"\b(?:http|api|post|get|rest) (?:calls?|requests?) (?:comes|come|arrives?|is received|is made|hits"

@@ -10,6 +10,8 @@ _PERSON = (
 )
 FORM = "|".join(
     (
+        r"\b(?:uploads?|sends?|leaves?) [^.;,]{1,40} (?:on|through|via) (?:an?|our|the|my) (?:\w+ )?"
+        r"(?:web ?)?(?:page|site)\b",
         r"\b(?:sign-?up|contact|registration|feedback|web|website|online|survey|application|order|lead|intake"
         r"|request|booking|google"
         r"|entry|typeform|jotform|enquiry|inquiry|quote|support|rsvp|onboarding|complaint|donation"

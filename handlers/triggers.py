@@ -38,7 +38,7 @@ _VERB = (
     r"|register(?:s|ed)?|(?:un)?subscrib(?:es?|ed)|buys?|bought"
     r"|purchas(?:es?|ed)|pays?|paid|orders|ordered|cancels?|cancell?ed|books|booked|joins?|joined|pushes|pushed"
     r"|merges|merged|closes|closed|opens|opened"
-    r"|creat(?:es?|ed)|plac(?:es|ed)|add(?:s|ed)|upload(?:s|ed)?|updat(?:es|ed)|post(?:s|ed)|publish(?:es|ed)"
+    r"|creat(?:es|ed)|plac(?:es|ed)|add(?:s|ed)|upload(?:s|ed)?|updat(?:es|ed)|post(?:s|ed)|publish(?:es|ed)"
     r"|releas(?:es|ed)|deploys|deployed"
     r"|repl(?:ies|ied)|mention(?:s|ed)|comments|commented|leaves|left|sends|sent|reports|reported|rais(?:es|ed)"
     r"|drops|dropped|exceed(?:s|ed)?|appears?|shows? up|showed up"
@@ -57,6 +57,9 @@ _SELF = r"(?! (?:i|you|we|it|done|that|this is done|finished|ready|possible|need
 # Something happens elsewhere: only a webhook lets another system tell us.
 _EVENT = "|".join(
     (
+        r"^\W*(?:an?|someone|somebody) (?:[\w'-]+ ){0,3}?(?:places|buys|pays|orders|cancels|signs up|books|registers"
+        r"|creates|opens|subscribes|uploads)\b",
+        r"\bquando [^.;]{0,40}?\bfor(?:em)? \w+d[oa]s?\b",
         (
             rf"\b(?:whenever|as soon as|(?:each|every|any) time|the (?:moment|minute|second|instant)"
             rf"|immediately (?:after|when)|upon){_SELF}\b"
@@ -66,7 +69,7 @@ _EVENT = "|".join(
             rf"|weeks?|seconds?)\b)\w+"
         ),
         (
-            rf"\b(?:when|once|after|until|if|should|in case)\b (?!(?:i|you|we"
+            rf"\b(?:when|once|after|if|should|in case)\b (?!(?:i|you|we"
             rf"|it)\b)[^.;:]{{0,60}}?\b{_VERB}\b"
         ),
         rf"^\W*(?:an? |every |each |all |the )?{_NEW} (?:[\w#'-]+ ){{0,4}}?{_NOUN}\b",

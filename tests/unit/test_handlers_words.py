@@ -184,6 +184,8 @@ def test_which_trigger_counts_when_words_speak_of_two(prompt: str, trigger: str)
         ("Four times an hour look at the site", "interval", {"interval": "15m"}),
         ("Alle zehn Minuten prüfen", "interval", {"interval": "10m"}),
         ("Every half hour check", "interval", {"interval": "30m"}),
+        ("Every quarter of an hour check", "interval", {"interval": "15m"}),
+        ("Twice an hour check", "interval", {"interval": "30m"}),
         ("in 90-second steps", "interval", {"interval": "90s"}),
         ("Tutti i giorni alle ore 18:00 invia", "schedule", {"time": "18:00"}),
     ],
@@ -203,6 +205,8 @@ def test_intervals_in_words(prompt: str, trigger: str, config: dict[str, str]) -
         "Post it to our endpoint",
         "Fill in the template and save it",
         "Alle Kunden exportieren",
+        "Wait until the file is uploaded",
+        "Get all tasks from Asana that are completed and write them to a CSV",
     ],
 )
 def test_a_plain_order_states_no_trigger(prompt: str) -> None:
