@@ -113,6 +113,9 @@ def test_words_that_only_look_like_a_trigger_decide_none(prompt: str) -> None:
         ("Si el total es alto avisa en Slack", ("if_else", "slack_message")),
         ("plese send a slak mesage", ("slack_message",)),
         ("a stack of sacks", ()),
+        ("Put the file on the FTP-Server", ("ftp",)),
+        ("A Slack-like log-in", ()),
+        ("The phone number of the customer and the agenda", ()),
     ],
 )
 def test_named_steps_and_words_like_them(prompt: str, named: tuple[str, ...]) -> None:
