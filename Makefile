@@ -14,9 +14,9 @@ demo: .venv/ready
 dev: .venv/ready
 	@$(BIN)/consumer dev
 
-# A file at a time on each of two processes: the tests of a file share a stack.
+# A file at a time on each of three processes (they often wait): the tests of a file share a stack.
 test: .venv/ready
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -85,7 +85,8 @@ def _name_cases(draft: Draft, node: Node, edges: list[Edge], names: Names) -> No
             draft.mended("BAD_SOURCE_HANDLE", f"The way from {node.id} to {edge.target} is {edge.handle}.", "edges")
     missing = [edge.handle for edge in edges if edge.handle not in known]
     if missing:
-        node.config["cases"] = [*(node.config.get("cases") or []), *dict.fromkeys(missing)]
+        given = node.config.get("cases")
+        node.config["cases"] = [*(given if isinstance(given, list) else []), *dict.fromkeys(missing)]
 
 
 def _drop_repeated(draft: Draft) -> None:

@@ -54,7 +54,7 @@ class Project:
 
 
 def signed(key: Any = SECRET, algorithm: str = "HS256", kid: str | None = None, **claims: Any) -> str:
-    payload = {"sub": USER, "aud": "authenticated", "role": "authenticated", "exp": time.time() + 60, **claims}
+    payload = {"sub": USER, "aud": "authenticated", "role": "authenticated", "exp": time.time() + 86_400, **claims}
     headers = {"kid": kid} if kid else {}
     return jwt.encode({k: v for k, v in payload.items() if v is not None}, key, algorithm, headers)
 

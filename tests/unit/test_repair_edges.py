@@ -126,6 +126,12 @@ def test_a_case_that_only_an_edge_names_becomes_a_case() -> None:
     assert flow["nodes"][1]["config"]["cases"] == ["bug", "other"]
 
 
+def test_cases_that_are_no_list_give_way_to_those_that_edges_take() -> None:
+    flow = workflow_of(job(), answer(step_of("switch", "trigger", expression="{{input.kind}}", cases=1), log("n1.bug")))
+    assert flow["nodes"][1]["config"]["cases"] == ["bug"]
+    assert routes(flow)[1] == ("switch_1", "log_output_1", "bug")
+
+
 def test_a_switch_at_the_end_leads_to_nothing() -> None:
     flow = workflow_of(job(), answer(switch("bug")))
     assert routes(flow)[1] == ("switch_1", "noop_1", "bug")
