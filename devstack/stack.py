@@ -150,15 +150,33 @@ class DevStack:
 
 
 def apply_migrations(server: Postgres) -> list[str]:
-    """Apply the migrations that are not yet recorded, as the Supabase CLI records them; returns their names."""
+    """Apply the migrations that are not yet recorded, as the Supabase CLI records them; returns their names.
+
+    Raises:
+        DevStackError: one that is recorded was another text then: the data are of another version of this program.
+    """
     server.psql(_TRACKING)
-    known = set(server.psql("select version from supabase_migrations.schema_migrations").splitlines())
-    new = [script for script in sorted(MIGRATIONS.glob("*.sql")) if _version(script) not in known]
+    records = server.psql(
+        "select version || ' ' || coalesce(statements[1], '') from supabase_migrations.schema_migrations"
+    )
+    known = {version: digest for version, _, digest in (record.partition(" ") for record in records.splitlines())}
+    scripts = sorted(MIGRATIONS.glob("*.sql"))
+    for script in scripts:
+        if known.get(_version(script), _digest(script)) != _digest(script):
+            raise DevStackError(
+                f"the data folder {server.data.parent} was made with another version of {script.name}. "
+                f"It holds development data only: rm -r {server.data.parent}, or choose another with --home."
+            )
+    new = [script for script in scripts if _version(script) not in known]
     for script in new:
-        values = f"('{_version(script)}', '{script.stem.partition('_')[2]}')"
-        record = f"insert into supabase_migrations.schema_migrations (version, name) values {values};"  # noqa: S608
+        values = f"('{_version(script)}', array['{_digest(script)}'], '{script.stem.partition('_')[2]}')"
+        record = f"insert into supabase_migrations.schema_migrations (version, statements, name) values {values};"  # noqa: S608
         server.psql(f"begin;\n{script.read_text()}\n{record}\ncommit;")
     return [script.name for script in new]
+
+
+def _digest(script: Path) -> str:
+    return f"sha256:{hashlib.sha256(script.read_bytes()).hexdigest()}"
 
 
 def _version(script: Path) -> str:

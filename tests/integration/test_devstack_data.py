@@ -32,6 +32,16 @@ def test_data_stays_over_a_restart(folder: Path) -> None:
         assert server.psql("select id from public.workflow_generation_jobs") == "kept"
 
 
+@pytest.mark.parametrize("record", ["array['sha256:0']", "null"], ids=["another", "older than the records"])
+def test_data_of_other_migrations_are_named_with_the_way_out(folder: Path, record: str) -> None:
+    with Postgres(folder / "home" / "pgdata") as server:
+        apply_migrations(server)
+        server.psql(f"update supabase_migrations.schema_migrations set statements = {record} where version like '%24'")
+        said = rf"{folder}/home was made with another version of 24_workflow_doctor\.sql\. .*rm -r {folder}/home, or"
+        with pytest.raises(DevStackError, match=said):
+            apply_migrations(server)
+
+
 def test_a_cluster_whose_bootstrap_was_cut_short_is_made_anew(folder: Path) -> None:
     with Postgres(folder / "home" / "pgdata") as server:
         server.psql("drop role authenticator", user="supabase_admin")
