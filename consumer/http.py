@@ -80,17 +80,18 @@ class Face:
 
 def build(parts: Parts) -> FastAPI:
     """The routes. Every error is a sentence in JSON."""
-    status = parts.status
-    app = FastAPI(
-        title="workflow-consumer",
-        version=str(identity()["version"]),
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
+    version = str(identity()["version"])
+    app = FastAPI(title="workflow-consumer", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
     http_errors.install(app)
     for router in ROUTERS:
         app.include_router(router(parts))
+    _add_looks(app, parts)
+    return app
+
+
+def _add_looks(app: FastAPI, parts: Parts) -> None:
+    """How the worker is; answered from memory."""
+    status = parts.status
 
     def read(path: str, *codes: int, kind: type[Response] = JSONResponse) -> Callable[[Answer], Answer]:
         def both(answer: Answer) -> Answer:
@@ -121,8 +122,6 @@ def build(parts: Parts) -> FastAPI:
     async def metrics() -> PlainTextResponse:
         """The figures for Prometheus."""
         return PlainTextResponse(parts.figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-    return app
 
 
 def _bound(place: Place, *, open_to_others: bool) -> socket.socket:
