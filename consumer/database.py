@@ -81,8 +81,8 @@ class Database:
     async def row(self, table: str, row_id: str) -> JsonObject | None:
         """The whole row with this id, or None when there is none that this caller may see."""
         query = self._client.table(table).select("*").eq("id", row_id).limit(1).retry(False)
-        rows = await self._execute(query, f"reading {table}")
-        return as_object(rows[0]) if isinstance(rows, list) and rows else None
+        rows = await self._read(query, table)
+        return as_object(rows[0]) if rows else None
 
     async def rows(self, view: str, kind: type[_Answer], narrowed: Callable[[Any], Any]) -> list[_Answer]:
         """The rows of a view or table, read into `kind`, whose fields are the columns that are asked for.
@@ -90,15 +90,18 @@ class Database:
         `narrowed` gets postgrest's query and adds filters, order and limit to it.
         """
         query = self._client.table(view).select(",".join(kind.model_fields))
-        found = await self._execute(narrowed(query).retry(False), f"reading {view}")
-        if not isinstance(found, list):
-            raise StoreUnavailable("something other than PostgREST answered")
-        return [parsed(kind, row) for row in found]
+        return [parsed(kind, row) for row in await self._read(narrowed(query).retry(False), view)]
 
     async def all_rows(self, table: str, order: str) -> list[JsonObject]:
         """All rows in this order, as many as the project's API gives at once (1000)."""
-        rows = await self._execute(self._client.table(table).select("*").order(order).retry(False), f"reading {table}")
-        return [as_object(row) for row in rows] if isinstance(rows, list) else []
+        query = self._client.table(table).select("*").order(order).retry(False)
+        return [as_object(row) for row in await self._read(query, table)]
+
+    async def _read(self, query: Any, table: str) -> list[Any]:
+        rows = await self._execute(query, f"reading {table}")
+        if not isinstance(rows, list):
+            raise StoreUnavailable("something other than PostgREST answered")
+        return rows
 
     async def _execute(self, query: Any, what: str) -> Any:
         """Run a query. A caller that is cancelled leaves it alone: it ends by its own clocks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from consumer.job import JsonObject
 from handlers.spelling import spelled
@@ -34,6 +35,7 @@ class Facts:
     channels: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=16)  # each step of a job asks anew, and 20,000 characters take a quarter of a second
 def read_facts(prompt: str) -> Facts:
     """Everything stated in the prompt, by plain patterns; linear in its length."""
     text = spelled(prompt).strip()

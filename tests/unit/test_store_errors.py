@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+import httpx
 import pytest
 from postgrest.exceptions import APIError
+from supabase import AsyncClientOptions, acreate_client
 
-from consumer.database import _translated
+from consumer.database import Database, _translated
 from consumer.errors import ServiceUnavailable, StoreRefused, StoreUnavailable
 from consumer.preflight import explained
+from consumer.store import Store
+from devstack.keys import Keys
 
 ROW = "Failing row contains (job_1, my private prompt)"
 
@@ -40,3 +46,16 @@ def test_a_project_that_answers_without_its_database_is_told_from_one_that_is_aw
     said = explained(_translated(error(code), "heartbeat"), "https://ref.supabase.co")
     assert isinstance(said, ServiceUnavailable)
     assert f"https://ref.supabase.co answers, but its database does not ({code})" in str(said)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda store: store.job_row("job_1"), lambda store: store.workers()], ids=["row", "rows"]
+)
+async def test_a_proxys_page_is_an_outage_and_not_an_empty_table(read: Callable[[Store], Awaitable[object]]) -> None:
+    page = httpx.MockTransport(lambda request: httpx.Response(200, json="Under maintenance"))
+    http = httpx.AsyncClient(transport=page)
+    options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+    client = await acreate_client("http://project.example", Keys.fresh().secret, options)
+    async with http:
+        with pytest.raises(StoreUnavailable, match="something other than PostgREST answered"):
+            await read(Store(Database(client, http), "w", 20))
